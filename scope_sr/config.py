@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -350,9 +350,9 @@ def _fault(fault: ErrorDetails, model: type[BaseModel]) -> str:
 
 def _keys_beside(path: list[str], model: type[BaseModel]) -> Iterator[str]:
     """List the keys that may stand where the last part of the path stands."""
-    table: Any = model
+    table = model
     for part in path[:-1]:
-        field = table.model_fields.get(part) if isinstance(table, type) else None
+        field = table.model_fields.get(part)
         if field is None:
             continue
         inner = [field.annotation, *getattr(field.annotation, "__args__", ())]

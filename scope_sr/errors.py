@@ -3,7 +3,7 @@
 ::
 
     ScopeSRError            exit code 1, one line on the screen, no traceback
-    ├── InputError          exit code 2: an option, a rig file or an image is wrong; nothing has moved
+    ├── InputError          exit code 2: an option, a rig or an image is wrong; nothing has moved
     ├── MicroscopeError     the instrument did not do what it was told
     │   ├── LimitError      a position outside the limits was asked for; nothing moved
     │   ├── ReadbackError   the stage or nosepiece is not where it was sent

@@ -1,0 +1,98 @@
+"""What a plan will cost, before anything moves: fields, area, time, disk, a table, a picture."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from scope_sr.calibration import CalibrationRecord
+from scope_sr.config import Rig, reason
+from scope_sr.errors import InputError
+from scope_sr.imaging.sheet import plan_picture
+from scope_sr.plan import Plan
+from scope_sr.session import estimate_bytes
+
+
+def expected_seconds(plan: Plan, rig: Rig) -> float:
+    """Add up the time a plan should take, from the speeds and settle times of the rig."""
+    stage = rig.stage
+    seconds = 2 * rig.nosepiece.escape_um / stage.z_speed_um_per_s + rig.nosepiece.turn_s
+    here = plan.steps[0].position
+    for step in plan.steps:
+        dx, dy = step.position.x_um - here.x_um, step.position.y_um - here.y_um
+        arrives = all(d >= by or d == 0 for d, by in zip((dx, dy), stage.approach_um, strict=True))
+        legs = 1 if arrives else 2
+        seconds += max(abs(dx), abs(dy)) / stage.speed_um_per_s + legs * stage.settle_ms / 1000
+        seconds += (step.exposure_ms + rig.camera.readout_ms) / 1000
+        here = step.position
+    return seconds
+
+
+def covered_um2(plan: Plan, rig: Rig) -> float:
+    """Give the specimen area a plan covers at low magnification, overlaps counted once."""
+    pixel_um = plan.pixel_size_um[plan.low]
+
+    def side_um(count: int, size_px: int) -> float:
+        return (count - (count - 1) * plan.overlap) * size_px * pixel_um
+
+    return side_um(plan.columns, rig.camera.width_px) * side_um(plan.rows, rig.camera.height_px)
+
+
+def describe_plan(plan: Plan, rig: Rig, out: Path) -> str:
+    """Describe a plan as a table, with its area, its share of the disk of `out`, and its time."""
+    console = Console(width=78, record=False)
+    with console.capture() as text:
+        console.print(_table(plan, rig), highlight=False)
+    return text.get() + (
+        f"{covered_um2(plan, rig) / 1e6:.2f} mm² of specimen, about"
+        f" {estimate_bytes(plan, rig) / 1e6:.0f} MB on disk ({_free_mb(out)} MB free),"
+        f" about {expected_seconds(plan, rig) / 60:.1f} min"
+    )
+
+
+def draw_plan(plan: Plan, record: CalibrationRecord, rig: Rig, path: Path) -> None:
+    """Draw a plan as a PNG: low fields, high fields, the way of the stage.
+
+    Raises
+    ------
+    InputError
+        The picture cannot be written there.
+    """
+    title = (
+        f"Plan: {plan.rows} x {plan.columns} fields of {plan.low},"
+        f" {len(plan.of_pass('high'))} of {plan.high}\n"
+        f"rig {rig.name}; grey: low fields, green: high fields, orange: way of the stage"
+    )
+    picture = plan_picture(plan, record, (rig.camera.width_px, rig.camera.height_px), title)
+    try:
+        picture.save(path, format="PNG")
+    except OSError as error:
+        msg = f"{path}: the picture cannot be written ({reason(error)}); choose another --out"
+        raise InputError(msg) from error
+
+
+def _table(plan: Plan, rig: Rig) -> Table:
+    names, camera = (plan.low, plan.high), rig.camera
+    passes = (plan.of_pass("low"), plan.of_pass("high"))
+    sizes_um = [plan.pixel_size_um[name] for name in names]
+    table = Table("", *names, title=f"{plan.rows} x {plan.columns} grid on {rig.name}")
+    table.add_row("fields", *(str(len(steps)) for steps in passes))
+    table.add_row("µm per px", *(f"{size_um:.4g}" for size_um in sizes_um))
+    fields_um = [(camera.width_px * s, camera.height_px * s) for s in sizes_um]
+    table.add_row("field, µm", *(f"{width:.0f} x {height:.0f}" for width, height in fields_um))
+    table.add_row("exposure, ms", *(f"{rig.objectives[name].exposure_ms:g}" for name in names))
+    for axis in ("x_um", "y_um", "z_um"):
+        ranges = [[getattr(step.position, axis) for step in steps] for steps in passes]
+        spans = (f"{min(values):.0f} .. {max(values):.0f}" for values in ranges)
+        table.add_row(f"stage {axis[0]}, µm", *spans)
+    return table
+
+
+def _free_mb(folder: Path) -> int:
+    home = folder.absolute()
+    while not home.exists():
+        home = home.parent
+    return round(shutil.disk_usage(home).free / 1e6)

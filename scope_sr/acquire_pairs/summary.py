@@ -1,0 +1,96 @@
+"""What a session holds when a run of it ends: the contact sheet and the figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from scope_sr.acquire_pairs.preview import covered_um2
+from scope_sr.plan import Pass
+from scope_sr.session import Session
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a session holds, and what this run of it took.
+
+    ``seconds`` is the time of this run, ``area_um2`` the specimen covered by low fields, overlaps
+    counted once.
+    """
+
+    folder: str
+    low: int
+    high: int
+    planned: int
+    rejected: int
+    skipped: int
+    seconds: float
+    area_um2: float
+    bytes: int
+
+    @property
+    def complete(self) -> bool:
+        """Nothing of the plan is left to do."""
+        return self.low + self.high + self.skipped == self.planned
+
+
+def conclude(session: Session, seconds: float) -> Summary:
+    """Write the contact sheet and the summary of a session, complete or not."""
+    states = states_of(session)
+    _write_sheet(session, states)
+    summary = _summary(session, states, seconds)
+    text = json.dumps({**dataclasses.asdict(summary), "complete": summary.complete}, indent=2)
+    (session.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    return summary
+
+
+def states_of(session: Session) -> dict[str, str]:
+    """Say of each planned field: captured, rejected, skipped or missing."""
+    remaining = {step.name for step in session.remaining()}
+    states = {}
+    for step in session.plan.steps:
+        entry = session.entries.get(step.name)
+        if entry is None or step.name in remaining:
+            states[step.name] = "missing"
+        elif entry.event == "skipped":
+            states[step.name] = "skipped"
+        else:
+            states[step.name] = "rejected" if entry.faults else "captured"
+    return states
+
+
+def _write_sheet(session: Session, states: dict[str, str]) -> None:
+    from scope_sr.imaging.sheet import contact_sheet
+
+    plan = session.plan
+    title = (
+        f"{session.folder.name}: {plan.rows} x {plan.columns} grid, {plan.low} and {plan.high}\n"
+        f"rig {plan.rig}, {plan.coverage} coverage, overlap {100 * plan.overlap:g} %"
+    )
+    sheet = contact_sheet(
+        plan, session.record, session.read, states, title, session.rig.camera.full_scale
+    )
+    part = session.folder / "contact-sheet.png.part"
+    sheet.save(part, format="PNG")
+    part.replace(session.folder / "contact-sheet.png")
+
+
+def _summary(session: Session, states: dict[str, str], seconds: float) -> Summary:
+    def count(pass_: Pass) -> int:
+        return sum(
+            states[step.name] in {"captured", "rejected"} for step in session.plan.of_pass(pass_)
+        )
+
+    values = list(states.values())
+    return Summary(
+        folder=str(session.folder),
+        low=count("low"),
+        high=count("high"),
+        planned=len(values),
+        rejected=values.count("rejected"),
+        skipped=values.count("skipped"),
+        seconds=round(seconds, 2),
+        area_um2=covered_um2(session.plan, session.rig),
+        bytes=sum(entry.bytes for entry in session.entries.values()),
+    )

@@ -1,0 +1,50 @@
+"""One command per job, one file per command: read the options, call the job, print the result."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import click
+
+from scope_sr import __version__
+from scope_sr.cli.acquire_pairs import acquire_pairs
+from scope_sr.cli.check import check
+from scope_sr.cli.options import INTERRUPTED
+from scope_sr.errors import ScopeSRError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="scope-sr")
+def cli() -> None:
+    """Paired low- and high-magnification microscopy of H&E slides.
+
+    Start here, no microscope needed: scope-sr acquire-pairs --grid 2x2
+    """
+
+
+cli.add_command(acquire_pairs)
+cli.add_command(check)
+
+
+def main() -> None:
+    """Run the command line; errors of the user's become one line, bugs keep their traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        cli.main(prog_name="scope-sr", standalone_mode=False)
+    except click.ClickException as error:
+        command = (
+            error.ctx.command_path
+            if isinstance(error, click.UsageError) and error.ctx
+            else "scope-sr"
+        )
+        _fail(f"{error.format_message()} ({command} --help)", 2)
+    except ScopeSRError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("stopped", INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo("Error: " + " ".join(message.split()), err=True)
+    sys.exit(code)

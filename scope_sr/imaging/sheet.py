@@ -1,0 +1,302 @@
+"""Pictures of a grid: the plan before it is taken, the contact sheet after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from scope_sr.calibration import CalibrationRecord
+from scope_sr.plan import Plan, Step
+
+Color = tuple[int, int, int]
+
+MAP_PX = (1180, 900)  # the grid is drawn to fit this
+MARGIN_PX = 28
+TITLE_PX = 64
+CLOSE_PX = 300  # side of a close-up
+PAPER: Color = (250, 250, 248)
+INK: Color = (40, 44, 52)
+FAINT: Color = (150, 154, 160)
+COLORS: dict[str, Color] = {
+    "captured": (0, 140, 120),
+    "rejected": (214, 39, 40),
+    "skipped": (150, 154, 160),
+    "missing": (235, 140, 20),
+}
+WORDS = {
+    "captured": "captured",
+    "rejected": "rejected",
+    "skipped": "left out: glass",
+    "missing": "not yet captured",
+}
+
+Read = Callable[[str], NDArray[np.uint8] | NDArray[np.uint16]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each field of a plan stands in a picture drawn along the camera's axes."""
+
+    boxes: Mapping[str, tuple[float, float, float, float]]
+    px_per_um: float
+    size_px: tuple[int, int]
+
+    @classmethod
+    def of(cls, plan: Plan, record: CalibrationRecord, field_px: tuple[int, int]) -> Layout:
+        """Lay the fields out by stage position, through each objective's affine and offset."""
+        low = record.objectives[plan.low]
+        to_px = np.linalg.inv(low.affine)
+        centres = np.array([record.specimen_um(s.objective, s.position) for s in plan.steps])
+        at_px = (centres - centres[0]) @ to_px.T
+        ratio = {
+            name: record.objectives[name].pixel_size_um / low.pixel_size_um
+            for name in (plan.low, plan.high)
+        }
+        half = np.array([np.multiply(field_px, ratio[s.objective]) / 2 for s in plan.steps])
+        corner, far = (at_px - half).min(0), (at_px + half).max(0)
+        scale = float(min(np.divide(MAP_PX, far - corner)))
+        edges = np.hstack([at_px - half - corner, at_px + half - corner]) * scale
+        offset = np.array([MARGIN_PX, TITLE_PX, MARGIN_PX, TITLE_PX])
+        boxes = {
+            step.name: tuple(row)
+            for step, row in zip(plan.steps, (edges + offset).tolist(), strict=True)
+        }
+        width, height = (far - corner) * scale
+        return cls(boxes, scale / low.pixel_size_um, (round(width), round(height)))
+
+
+def plan_picture(
+    plan: Plan, record: CalibrationRecord, field_px: tuple[int, int], title: str
+) -> Image.Image:
+    """Draw what a plan will capture; `field_px` is (width, height) of the camera."""
+    layout = Layout.of(plan, record, field_px)
+    sheet, draw = _paper(layout.size_px[0] + 2 * MARGIN_PX, layout.size_px[1], title)
+    for step in plan.steps:
+        low = step.pass_ == "low"
+        draw.rectangle(
+            layout.boxes[step.name],
+            outline=INK if low else COLORS["captured"],
+            fill=(238, 236, 232) if low else None,
+            width=2 if low else 1,
+        )
+    _path(draw, plan, layout)
+    _scale_bar(draw, layout)
+    return sheet
+
+
+def contact_sheet(
+    plan: Plan,
+    record: CalibrationRecord,
+    read: Read,
+    states: Mapping[str, str],
+    title: str,
+    full_scale: int,
+) -> Image.Image:
+    """Draw the low fields where the stage took them, the high fields as outlines, and close-ups.
+
+    Parameters
+    ----------
+    read
+        Gives the image of a step's name; called once or twice per low field, one at a time.
+    states
+        Per step: ``captured``, ``rejected``, ``skipped`` or ``missing``.
+    """
+    taken = [step for step in plan.steps if states[step.name] in {"captured", "rejected"}]
+    field_px = _field_px(read(taken[0].name)) if taken else (1, 1)
+    layout = Layout.of(plan, record, field_px)
+    closes = _closest(plan, read, states)
+    width = layout.size_px[0] + 2 * MARGIN_PX
+    width += (2 * CLOSE_PX + MARGIN_PX + 8) if closes else 0
+    height = max(layout.size_px[1], len(closes) * (CLOSE_PX + 30))
+    sheet, draw = _paper(width, height, title)
+    for step in taken:
+        if step.pass_ == "low":
+            left, top, right, bottom = layout.boxes[step.name]
+            size = (max(1, round(right - left)), max(1, round(bottom - top)))
+            thumb = _eight_bit(_shrunk(read(step.name), size), full_scale)
+            sheet.paste(Image.fromarray(thumb), (round(left), round(top)))
+    for step in plan.steps:
+        state = states[step.name]
+        line_px = 2 if step.pass_ == "low" or state != "captured" else 1
+        color = INK if (step.pass_, state) == ("low", "captured") else COLORS[state]
+        draw.rectangle(layout.boxes[step.name], outline=color, width=line_px)
+    _scale_bar(draw, layout)
+    _legend(draw, states, sheet.height)
+    for row, close in enumerate(closes):
+        where = (layout.size_px[0] + 2 * MARGIN_PX, TITLE_PX + row * (CLOSE_PX + 30))
+        _close_up(sheet, plan, record, read, close, where, full_scale)
+    return sheet
+
+
+def _field_px(image: NDArray) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
+
+
+def _paper(width: int, height: int, title: str) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    draw_height = height + TITLE_PX + MARGIN_PX + 34
+    sheet = Image.new("RGB", (max(width, 560), draw_height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    first, _, rest = title.partition("\n")
+    _write(draw, (MARGIN_PX, 12), first, 20)
+    _write(draw, (MARGIN_PX, 38), rest, 14, FAINT)
+    return sheet, draw
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _write(
+    draw: ImageDraw.ImageDraw, at_px: tuple[float, float], text: str, size: int, color: Color = INK
+) -> None:
+    """Write a line; Pillow's own font lacks µ, so a u gets a tail."""
+    font = _font(size)
+    plain = text.replace("µ", "u")
+    draw.text(at_px, plain, fill=color, font=font)
+    foot_px = at_px[1] + draw.textbbox((0, 0), "u", font=font)[3]
+    for place, letter in enumerate(text):
+        if letter == "µ":
+            stem_px = at_px[0] + draw.textlength(plain[:place], font=font) + 0.09 * size
+            draw.line(
+                (stem_px, foot_px - 0.3 * size, stem_px, foot_px + 0.2 * size),
+                fill=color,
+                width=max(1, round(size / 12)),
+            )
+
+
+def _scale_bar(draw: ImageDraw.ImageDraw, layout: Layout) -> None:
+    """Draw a bar of a round length, about a fifth of the picture."""
+    wanted_um = layout.size_px[0] / layout.px_per_um / 5
+    power = 10 ** np.floor(np.log10(wanted_um))
+    length_um = max(m * power for m in (1, 2, 5) if m * power <= wanted_um)
+    y = TITLE_PX + layout.size_px[1] + 14
+    draw.rectangle(
+        (MARGIN_PX, y, MARGIN_PX + length_um * layout.px_per_um, y + 5), fill=INK, outline=INK
+    )
+    _write(draw, (MARGIN_PX, y + 8), f"{length_um:g} µm", 14)
+
+
+def _legend(draw: ImageDraw.ImageDraw, states: Mapping[str, str], height: int) -> None:
+    x = MARGIN_PX + 320
+    for state, color in COLORS.items():
+        count = sum(found == state for found in states.values())
+        if count:
+            draw.rectangle((x, height - 36, x + 14, height - 22), outline=color, width=3)
+            text = f"{count} {WORDS[state]}"
+            _write(draw, (x + 20, height - 38), text, 14)
+            x += 40 + int(draw.textlength(text, font=_font(14)))
+
+
+def _path(draw: ImageDraw.ImageDraw, plan: Plan, layout: Layout) -> None:
+    """Draw the way of the stage through the low pass."""
+    points = []
+    for step in plan.of_pass("low"):
+        left, top, right, bottom = layout.boxes[step.name]
+        points.append(((left + right) / 2, (top + bottom) / 2))
+    draw.line(points, fill=COLORS["missing"], width=2)
+    x, y = points[0]
+    draw.ellipse((x - 5, y - 5, x + 5, y + 5), fill=COLORS["missing"])
+
+
+def _shrunk(image: NDArray, size_px: tuple[int, int]) -> NDArray:
+    inter = cv2.INTER_AREA if size_px[0] < image.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size_px, interpolation=inter))
+
+
+def _eight_bit(image: NDArray, full_scale: int) -> NDArray[np.uint8]:
+    scaled: NDArray[np.uint8] = np.clip(
+        image.astype(np.float32) * (255 / full_scale), 0, 255
+    ).astype(np.uint8)
+    return scaled
+
+
+@dataclass(frozen=True)
+class Close:
+    """A spot worth a close look: a high field, and where in it, from its centre."""
+
+    step: Step
+    spot_px: tuple[float, float]
+    life: float
+
+
+def _closest(plan: Plan, read: Read, states: Mapping[str, str]) -> list[Close]:
+    """Choose up to three spots of high fields: the liveliest, from different low fields."""
+    liveliest: dict[str, Close] = {}
+    for step in plan.of_pass("high"):
+        if states[step.name] != "captured" or states[step.parent] != "captured":
+            continue
+        close = _liveliest(step, read(step.name))
+        best = liveliest.get(step.parent)
+        if best is None or close.life > best.life:
+            liveliest[step.parent] = close
+    return sorted(liveliest.values(), key=lambda close: -close.life)[:3]
+
+
+def _liveliest(step: Step, image: NDArray) -> Close:
+    """Find where an image has most detail, in windows as large as a close-up."""
+    thin = 8
+    grey = np.ascontiguousarray(image[::thin, ::thin]).astype(np.float32)
+    grey = grey if grey.ndim == 2 else grey[..., 1]
+    side = max(1, min(CLOSE_PX // thin, *grey.shape))
+    detail = cv2.Laplacian(grey, cv2.CV_32F) ** 2  # an edge against glass has less than nuclei have
+    life = cv2.boxFilter(detail, -1, (side, side), borderType=cv2.BORDER_REFLECT_101)
+    row, column = np.unravel_index(int(np.argmax(life)), life.shape)
+    centre = (np.array(grey.shape) - 1) / 2
+    spot_px = (float(column - centre[1]) * thin, float(row - centre[0]) * thin)
+    return Close(step, spot_px, float(life.max()))
+
+
+def _close_up(
+    sheet: Image.Image,
+    plan: Plan,
+    record: CalibrationRecord,
+    read: Read,
+    close: Close,
+    where: tuple[int, int],
+    full_scale: int,
+) -> None:
+    """Paste a spot of a high field, and the same tissue as the low objective saw it."""
+    draw = ImageDraw.Draw(sheet)
+    high = read(close.step.name)
+    side_px = min(CLOSE_PX, *high.shape[:2])
+    parent = next(step for step in plan.steps if step.name == close.step.parent)
+    ratio = plan.pixel_size_um[plan.low] / plan.pixel_size_um[plan.high]
+    spot_px = _kept_within(close.spot_px, side_px, high.shape)
+    point_um = record.specimen_um(plan.high, close.step.position, spot_px)
+    centre_px = record.offset_px(plan.low, parent.position, point_um)
+    pictures = (
+        (_crop(read(parent.name), centre_px, side_px / ratio), plan.low),
+        (_crop(high, spot_px, side_px), plan.high),
+    )
+    for column, (picture, name) in enumerate(pictures):
+        x, y = where[0] + column * (CLOSE_PX + 8), where[1]
+        big = cv2.resize(picture, (CLOSE_PX, CLOSE_PX), interpolation=cv2.INTER_NEAREST)
+        sheet.paste(Image.fromarray(_eight_bit(np.asarray(big), full_scale)), (x, y))
+        text = f"{name}, {plan.pixel_size_um[name]:.3g} µm per pixel"
+        _write(draw, (x, y + CLOSE_PX + 4), text, 14)
+
+
+def _kept_within(
+    spot_px: tuple[float, float], side_px: float, shape: tuple[int, ...]
+) -> tuple[float, float]:
+    """Move a spot so that a square about it does not leave the image."""
+    x_room, y_room = (shape[1] - side_px) / 2, (shape[0] - side_px) / 2
+    return (
+        min(max(spot_px[0], -x_room), x_room),
+        min(max(spot_px[1], -y_room), y_room),
+    )
+
+
+def _crop(image: NDArray, centre_px: tuple[float, float], side_px: float) -> NDArray:
+    """Cut a square about a point measured from the image centre, kept within the image."""
+    rows, columns = image.shape[:2]
+    side = max(1, min(round(side_px), rows, columns))
+    left = round((columns - side) / 2 + centre_px[0])
+    top = round((rows - side) / 2 + centre_px[1])
+    left, top = min(max(left, 0), columns - side), min(max(top, 0), rows - side)
+    return image[top : top + side, left : left + side]

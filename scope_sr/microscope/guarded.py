@@ -1,0 +1,336 @@
+"""Safety in one place: limits, escape, one-sided approach, read-back, deadlines, stop."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from scope_sr.config import Rig
+from scope_sr.errors import DeadlineError, InputError, LimitError, MicroscopeError, ReadbackError
+from scope_sr.frame import Frame, Position
+from scope_sr.microscope.protocol import Microscope
+from scope_sr.plan import outside
+
+T = TypeVar("T")
+
+
+class GuardedMicroscope:
+    """A microscope that cannot be driven where the rig forbids.
+
+    Keeps every law of :class:`~scope_sr.microscope.protocol.Microscope` whatever the backend does:
+    outside the limits it refuses, it retracts before the nosepiece turns, arrives from one side,
+    reads back after each move, and gives up on a device that does not answer in time. Use it as a
+    context manager; leaving the block stops the stage and closes the devices.
+    """
+
+    def __init__(self, backend: Microscope, rig: Rig) -> None:
+        self.rig = rig
+        self._backend = backend
+        self._hardware = Lane("microscope")
+        self._frames = Lane("camera stream")
+        self._dead = ""
+        self._closed = False
+        self._streaming = False
+        self._taken_up = False
+        self._sent: Position | None = None
+
+    def __enter__(self) -> GuardedMicroscope:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def position(self) -> Position:
+        """Say where the stage is, as the devices report it."""
+        return self._ask("the stage", self._backend.position, self.rig.deadlines.move_s)
+
+    def move_to(self, position: Position) -> None:
+        """Move and return settled; limits raise, the place is read back, XY arrives from below.
+
+        A retracting focus drive moves before the stage, an approaching one after it, so that the
+        lens is never near the glass while the stage travels.
+        """
+        target = Position(float(position.x_um), float(position.y_um), float(position.z_um))
+        self._refuse_outside(target)
+        here = self._here()
+        if self._retracts(here, target):
+            here = self._go(Position(here.x_um, here.y_um, target.z_um))
+        before = self._approach(here, target)
+        if before is not None:
+            here = self._go(Position(*before, here.z_um))
+        here = self._go(Position(target.x_um, target.y_um, here.z_um))
+        self._taken_up = True
+        if target.z_um != here.z_um:
+            self._go(target)
+
+    def objective(self) -> str:
+        """Name the objective in the light path."""
+        return self._ask("the nosepiece", self._backend.objective, self.rig.deadlines.turn_s)
+
+    def select_objective(self, name: str) -> None:
+        """Retract, turn, read the label back, return to the same focus."""
+        if name not in self.rig.objectives:
+            known = ", ".join(self.rig.objectives)
+            msg = f"objective {name!r} is not on rig {self.rig.name}; it has {known}"
+            raise InputError(msg)
+        if self.objective() == name:
+            return
+        here = self._here()
+        self._go(self._escape(here))
+        nosepiece = self.rig.nosepiece
+        self._ask(
+            "the nosepiece",
+            lambda: self._backend.select_objective(name),
+            nosepiece.turn_s * 2 + self.rig.deadlines.turn_s,
+        )
+        found = self.objective()
+        if found != name:
+            msg = (
+                f"the nosepiece reports {found} after it was turned to {name}; the objective stays"
+                f" retracted by {nosepiece.escape_um:g} µm: look at the nosepiece and at the slots"
+                f" in {self.rig.source}"
+            )
+            raise ReadbackError(msg)
+        self._go(here)
+
+    def exposure_ms(self) -> float:
+        """Say the exposure the camera will use, in ms."""
+        return self._ask("the camera", self._backend.exposure_ms, self.rig.deadlines.snap_s)
+
+    def set_exposure(self, exposure_ms: float) -> None:
+        """Set the exposure, in ms."""
+        if not (math.isfinite(exposure_ms) and exposure_ms > 0):
+            msg = f"an exposure of {exposure_ms:g} ms cannot be; it must be above 0"
+            raise InputError(msg)
+        self._ask(
+            "the camera",
+            lambda: self._backend.set_exposure(float(exposure_ms)),
+            self.rig.deadlines.snap_s,
+        )
+
+    def snap(self) -> Frame:
+        """Take one image and check that it is what the rig's camera delivers."""
+        if self._streaming:
+            msg = "the camera is streaming; stop the stream before a snap"
+            raise MicroscopeError(msg)
+        longest_s = self.exposure_ms() / 1000 + self.rig.deadlines.snap_s
+        frame = self._ask("the camera", self._backend.snap, longest_s)
+        camera = self.rig.camera
+        shape: tuple[int, ...] = (camera.height_px, camera.width_px)
+        shape = (*shape, 3) if camera.color else shape
+        if frame.image.shape != shape:
+            msg = (
+                f"the camera delivers images of shape {frame.image.shape}, the rig says {shape};"
+                f" correct [camera] in {self.rig.source} or the camera's ROI and binning"
+            )
+            raise MicroscopeError(msg)
+        return frame
+
+    def start_stream(self) -> None:
+        """Let the camera run freely."""
+        self._ask("the camera", self._backend.start_stream, self.rig.deadlines.snap_s)
+        self._streaming = True
+
+    def latest(self, after: int) -> Frame | None:
+        """Give the newest frame above number `after`, else None."""
+        deadline_s = self.rig.deadlines.snap_s
+        return self._ask(
+            "the camera", lambda: self._backend.latest(after), deadline_s, self._frames
+        )
+
+    def stop_stream(self) -> None:
+        """End the stream."""
+        self._ask("the camera", self._backend.stop_stream, self.rig.deadlines.snap_s)
+        self._streaming = False
+
+    def stop(self) -> None:
+        """Stop all motion at once: past every queue, from any thread."""
+        self._backend.stop()
+
+    def close(self) -> None:
+        """Stop everything and let go of the devices; twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._backend.stop()
+            if not self._dead:  # a dead device would not answer this either
+                self._hardware.call(self._backend.close, self.rig.deadlines.move_s)
+        except TimeoutError as error:
+            msg = f"the microscope did not close within {self.rig.deadlines.move_s:.1f} s"
+            raise DeadlineError(msg) from error
+        finally:
+            self._hardware.end()
+            self._frames.end()
+
+    def _refuse_outside(self, target: Position) -> None:
+        if not all(map(math.isfinite, (target.x_um, target.y_um, target.z_um))):
+            msg = f"a position must be finite, not {target.describe()}; nothing moved"
+            raise LimitError(msg)
+        fault = outside(self.rig, target)
+        if fault:
+            msg = f"{fault}; nothing moved"
+            raise LimitError(msg)
+
+    def _toward(self) -> float:
+        return 1.0 if self.rig.stage.toward_specimen == "+z" else -1.0
+
+    def _retracts(self, here: Position, target: Position) -> bool:
+        return (target.z_um - here.z_um) * self._toward() < 0
+
+    def _escape(self, here: Position) -> Position:
+        z_um = here.z_um - self._toward() * self.rig.nosepiece.escape_um
+        safe = Position(here.x_um, here.y_um, z_um)
+        fault = outside(self.rig, safe)
+        if fault:
+            msg = (
+                f"cannot retract {self.rig.nosepiece.escape_um:g} µm before the nosepiece turns:"
+                f" {fault}; lower the focus limits or escape_um; nothing moved"
+            )
+            raise LimitError(msg)
+        return safe
+
+    def _approach(self, here: Position, target: Position) -> tuple[float, float] | None:
+        """Find the waypoint from which both axes arrive moving up, or None if none is needed."""
+        stage = self.rig.stage
+        waypoint = []
+        needed = False
+        for now_um, to_um, by_um, (lowest_um, _) in zip(
+            (here.x_um, here.y_um),
+            (target.x_um, target.y_um),
+            stage.approach_um,
+            (stage.x_limits_um, stage.y_limits_um),
+            strict=True,
+        ):
+            start_um = max(lowest_um, to_um - by_um)
+            still = self._taken_up and abs(to_um - now_um) < 1e-6
+            arrives = still or now_um <= start_um
+            needed = needed or (by_um > 0 and not arrives)
+            waypoint.append(now_um if arrives else start_um)
+        return (waypoint[0], waypoint[1]) if needed else None
+
+    def _go(self, target: Position) -> Position:
+        """Send the devices to one place and read it back; a second try, then an error."""
+        deadline_s = self._travel_s(target) + self.rig.deadlines.move_s
+        self._sent = None
+        for _ in range(2):
+            self._ask("the stage", lambda: self._backend.move_to(target), deadline_s)
+            here = self.position()
+            if self._is_at(here, target):
+                self._sent = target
+                return target
+        self._taken_up = False
+        msg = (
+            f"the stage was sent to {target.describe()} and reports {here.describe()}, twice;"
+            f" tolerance is {self.rig.stage.tolerance_um:g} µm in x and y and"
+            f" {self.rig.stage.z_tolerance_um:g} µm in z: look for an obstacle or a slipping stage"
+        )
+        raise ReadbackError(msg)
+
+    def _here(self) -> Position:
+        """Where the stage was sent if it is still there, else where it says it is.
+
+        The read-back is rounded by the device; sending it back would move
+        the stage by the rounding.
+        """
+        here = self.position()
+        if self._sent is not None and self._is_at(here, self._sent):
+            return self._sent
+        return here
+
+    def _is_at(self, here: Position, target: Position) -> bool:
+        stage = self.rig.stage
+        return (
+            abs(here.x_um - target.x_um) <= stage.tolerance_um
+            and abs(here.y_um - target.y_um) <= stage.tolerance_um
+            and abs(here.z_um - target.z_um) <= stage.z_tolerance_um
+        )
+
+    def _travel_s(self, target: Position) -> float:
+        stage = self.rig.stage
+        here = self.position()
+        xy_um = math.hypot(target.x_um - here.x_um, target.y_um - here.y_um)
+        z_um = abs(target.z_um - here.z_um)
+        return 3 * (xy_um / stage.speed_um_per_s + z_um / stage.z_speed_um_per_s)
+
+    def _ask(
+        self, who: str, verb: Callable[[], T], deadline_s: float, lane: Lane | None = None
+    ) -> T:
+        if self._closed:
+            msg = "the microscope is closed; open it again"
+            raise MicroscopeError(msg)
+        if self._dead:
+            raise DeadlineError(self._dead)
+        try:
+            return (lane or self._hardware).call(verb, deadline_s)
+        except TimeoutError as error:
+            self._dead = (
+                f"{who} did not answer within {deadline_s:.1f} s; look at the device and its"
+                f" cable, then start again (deadlines in {self.rig.source})"
+            )
+            self._backend.stop()
+            raise DeadlineError(self._dead) from error
+        except KeyboardInterrupt:
+            self._backend.stop()
+            raise
+
+
+class Answer(Generic[T]):
+    """One call on its way through a lane: its result, or what it raised."""
+
+    def __init__(self, verb: Callable[[], T]) -> None:
+        self.verb = verb
+        self.done = threading.Event()
+        self.result: list[T] = []
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Do the call and keep what came of it."""
+        try:
+            self.result.append(self.verb())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+            self.error = error
+        self.done.set()
+
+
+class Lane:
+    """A thread that makes calls one after the other, each with a deadline.
+
+    A daemon, because a call that never returns must not keep the interpreter from ending.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._calls: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=f"scope-sr {name}", daemon=True)
+        self._thread.start()
+
+    def call(self, verb: Callable[[], T], deadline_s: float) -> T:
+        """Make a call and wait for it; TimeoutError past the deadline, its own error otherwise."""
+        answer = Answer(verb)
+        self._calls.put(answer)
+        # Short waits, because on Windows Ctrl-C does not break a long one.
+        while not answer.done.wait(min(0.1, deadline_s)):
+            deadline_s -= 0.1
+            if deadline_s <= 0:
+                raise TimeoutError
+        if answer.error is not None:
+            raise answer.error
+        return answer.result[0]
+
+    def end(self) -> None:
+        """Let the thread finish what it does and end."""
+        self._calls.put(None)
+        self._thread.join(timeout=1.0)
+
+    def _work(self) -> None:
+        while (answer := self._calls.get()) is not None:
+            answer.run()

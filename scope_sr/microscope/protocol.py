@@ -1,0 +1,79 @@
+"""The microscope: twelve verbs, and the laws every backend keeps.
+
+One contract suite (``tests/test_microscope_contract.py``) holds each backend to these laws.
+Backends are dumb adapters: they do not log, retry, save or judge. Safety stands in
+:mod:`scope_sr.microscope.guarded` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from scope_sr.frame import Frame, Position
+
+
+class Microscope(Protocol):
+    """A stage, a focus drive, a nosepiece and a camera."""
+
+    def position(self) -> Position:
+        """Say where the stage is now, as the devices report it; never blocks on a move."""
+        ...
+
+    def move_to(self, position: Position) -> None:
+        """Move and return settled.
+
+        On return :meth:`position` is within the rig's tolerance of `position`, or this raised.
+        A position outside the limits raises :class:`~scope_sr.errors.LimitError` before anything
+        moves; nothing is ever clipped. :meth:`stop` from another thread ends it early with
+        :class:`~scope_sr.errors.StoppedError`.
+        """
+        ...
+
+    def objective(self) -> str:
+        """Name the objective in the light path, as the nosepiece reports it."""
+        ...
+
+    def select_objective(self, name: str) -> None:
+        """Turn the nosepiece and return settled, at the stage position it started from.
+
+        The objective is retracted by the rig's ``escape_um`` before the nosepiece turns. On return
+        :meth:`objective` equals `name`, or this raised and the objective stays retracted. An
+        unknown name raises :class:`~scope_sr.errors.InputError` and nothing moves.
+        """
+        ...
+
+    def exposure_ms(self) -> float:
+        """Say the exposure the camera will use."""
+        ...
+
+    def set_exposure(self, exposure_ms: float) -> None:
+        """Set the exposure; positive, in ms."""
+        ...
+
+    def snap(self) -> Frame:
+        """Take one image with the stage at rest; refused while a stream runs.
+
+        The frame says where, with which objective and for how long it was taken, and its array
+        belongs to the caller.
+        """
+        ...
+
+    def start_stream(self) -> None:
+        """Let the camera run freely; starting twice is fine."""
+        ...
+
+    def latest(self, after: int) -> Frame | None:
+        """Give the newest frame if its number is above `after`, else None; never waits."""
+        ...
+
+    def stop_stream(self) -> None:
+        """End the stream; ending twice is fine."""
+        ...
+
+    def stop(self) -> None:
+        """Stop all motion at once; safe from any thread at any time."""
+        ...
+
+    def close(self) -> None:
+        """Stop everything and let go of the devices; closing twice is fine."""
+        ...

@@ -1,0 +1,376 @@
+"""A microscope that exists only here, and is as awkward as a real one.
+
+What the mechanics do wrong (backlash, repeatability, drift, a nosepiece that never returns to quite
+the same place) comes from ``[simulation]`` of the rig. Every draw of chance is a pure function of
+the seed, of what was commanded and of how often it has been commanded since the microscope was
+opened: two runs of one plan give the same pixels, and so does a run that was broken off and
+resumed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scope_sr.config import AXES, Rig, TrueObjective
+from scope_sr.errors import InputError, MicroscopeError, StoppedError
+from scope_sr.frame import Frame, Position
+from scope_sr.specimen.fast import FastRenderer
+from scope_sr.specimen.optics import View, transmit
+from scope_sr.specimen.sensor import Sensor
+from scope_sr.specimen.slide import open_slide
+
+
+class SimulatedMicroscope:
+    """The simulated backend: commands in, physics out.
+
+    Parameters
+    ----------
+    rig
+        A rig whose ``[simulation]`` says what is true.
+    log_folder
+        Folder, made before the first snap, whose ``truth.jsonl`` gets one line per snap; None keeps
+        no log.
+
+    Raises
+    ------
+    InputError
+        The specimen cannot be read, or an objective samples finer than the specimen was.
+    """
+
+    def __init__(self, rig: Rig, log_folder: Path | None = None) -> None:
+        self._rig = rig
+        self._truth = rig.simulation
+        self._slide = open_slide(rig.specimen, seed=self._truth.seed, folder=rig.folder)
+        self._lenses = {name: _lens(rig, name) for name in rig.objectives}
+        _refuse_empty_magnification(rig, self._lenses, self._slide.um_per_px)
+        self._sensors: dict[str, Sensor] = {}
+        self._fast = FastRenderer(self._slide)
+        self._clock = Clock(real=self._truth.clock == "real")
+        self._draws: Counter[tuple[object, ...]] = Counter()
+        self._objective = rig.low
+        self._turn_um = (0.0, 0.0, 0.0)
+        self._motion = Motion(still := Position(0.0, 0.0, 0.0), still, 0.0, 0.0)
+        self._commanded = still
+        self._play_um = (0.0, 0.0)
+        self._exposure_ms = rig.objectives[rig.low].exposure_ms
+        self._number = 0
+        self._stream_from: tuple[float, int] | None = None
+        self._log_folder = log_folder
+        self._log: TextIO | None = None
+
+    def position(self) -> Position:
+        """Report what the motor steps say, not where the specimen really is."""
+        here = self._motion.at(self._clock.now_s())
+        return Position(round(here.x_um, 2), round(here.y_um, 2), round(here.z_um, 2))
+
+    def move_to(self, position: Position) -> None:
+        """Drive all axes at once, at finite speed, and settle."""
+        self._clock.clear_stop()
+        start = self._motion.at(self._clock.now_s())
+        self._follow_play(position)
+        self._motion = Motion(start, position, self._clock.now_s(), self._travel_s(start, position))
+        self._commanded = position
+        if self._motion.seconds == 0:
+            return
+        self._draws[("move", *_key(position))] += 1
+        if not self._clock.wait(self._motion.seconds):
+            halted = self._motion.at(self._clock.now_s())
+            self._motion = Motion(halted, halted, 0.0, 0.0)
+            self._commanded = halted
+            msg = f"stopped at {halted.describe()} on the way to {position.describe()}"
+            raise StoppedError(msg)
+
+    def objective(self) -> str:
+        """Name the objective in the light path."""
+        return self._objective
+
+    def select_objective(self, name: str) -> None:
+        """Turn the nosepiece; each turn ends in a slightly different place."""
+        self._clock.clear_stop()
+        if not self._clock.wait(self._truth.nosepiece.turn_s):
+            msg = f"stopped while the nosepiece turned to {name}"
+            raise StoppedError(msg)
+        rng = self._chance("turn", name)
+        x_um, y_um = rng.normal(0, self._truth.nosepiece.repeatability_um, 2)
+        self._turn_um = (x_um, y_um, rng.normal(0, self._truth.nosepiece.z_repeatability_um))
+        self._objective = name
+
+    def exposure_ms(self) -> float:
+        """Say the exposure, in ms."""
+        return self._exposure_ms
+
+    def set_exposure(self, exposure_ms: float) -> None:
+        """Set the exposure, in ms."""
+        self._exposure_ms = exposure_ms
+
+    def snap(self) -> Frame:
+        """Expose, read out, and log the true pose of the specimen."""
+        self._clock.clear_stop()
+        began = self._clock.utc_s()
+        if not self._clock.wait((self._exposure_ms + self._rig.camera.readout_ms) / 1000):
+            msg = "stopped during an exposure"
+            raise StoppedError(msg)
+        view = self._view()
+        rng = self._chance("shot", self._objective, self._exposure_ms, *_key(self._commanded))
+        image = self._sensor().expose(transmit(self._slide, view), self._exposure_ms, rng)
+        self._number += 1
+        frame = self._frame(image, began)
+        self._log_truth(frame, view)
+        return frame
+
+    def start_stream(self) -> None:
+        """Let the camera run freely."""
+        if self._stream_from is None:
+            self._stream_from = (self._clock.now_s(), self._number)
+
+    def latest(self, after: int) -> Frame | None:
+        """Render the newest frame, if it is newer than `after`."""
+        if self._stream_from is None:
+            msg = "the camera is not streaming; start the stream first"
+            raise MicroscopeError(msg)
+        began_s, first = self._stream_from
+        period_s = max(self._exposure_ms, self._rig.camera.readout_ms, 1.0) / 1000
+        self._clock.advance(period_s)
+        number = first + int((self._clock.now_s() - began_s) / period_s)
+        if number <= max(after, first):
+            return None
+        self._number = number
+        light = self._fast.transmit(self._view())
+        image = self._sensor().expose_fast(light, self._exposure_ms, number)
+        return self._frame(image, self._clock.utc_s())
+
+    def stop_stream(self) -> None:
+        """End the stream."""
+        self._stream_from = None
+
+    def stop(self) -> None:
+        """Break off whatever is moving or exposing."""
+        self._clock.stop()
+
+    def close(self) -> None:
+        """Stop and close the log."""
+        self._clock.stop()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _travel_s(self, start: Position, end: Position) -> float:
+        stage = self._truth.stage
+        across_um = max(abs(end.x_um - start.x_um), abs(end.y_um - start.y_um))
+        seconds = max(
+            _trapezoid_s(across_um, stage.speed_um_per_s, stage.acceleration_um_per_s2),
+            abs(end.z_um - start.z_um) / stage.z_speed_um_per_s,
+        )
+        return seconds + stage.settle_ms / 1000 if seconds > 0 else 0.0
+
+    def _follow_play(self, position: Position) -> None:
+        """Let the specimen lag in the play of the spindles (a play operator, one per axis)."""
+        backlash = self._truth.stage.backlash_um
+        steps_um = (
+            position.x_um - self._commanded.x_um,
+            position.y_um - self._commanded.y_um,
+        )
+        x_um, y_um = (
+            min(max(lag_um - step_um, 0.0), play_um)
+            for lag_um, step_um, play_um in zip(self._play_um, steps_um, backlash, strict=True)
+        )
+        self._play_um = (x_um, y_um)
+
+    def _true_stage(self) -> Position:
+        """Where the specimen really stands: play, repeatability and drift on top of the motors."""
+        stage = self._truth.stage
+        motor = self._motion.at(self._clock.now_s())
+        visit = self._draws[("move", *_key(self._commanded))]
+        rng = self._rng("place", visit, *_key(self._commanded))
+        x_um, y_um = rng.normal(0, stage.repeatability_um, 2)
+        z_um = rng.normal(0, stage.z_repeatability_um)
+        minutes = self._clock.now_s() / 60
+        drift = [rate * minutes for rate in stage.drift_um_per_min]
+        return Position(
+            motor.x_um + self._play_um[0] + x_um + drift[0],
+            motor.y_um + self._play_um[1] + y_um + drift[1],
+            motor.z_um + z_um + drift[2],
+        )
+
+    def _view(self) -> View:
+        """Give what the objective sees of the specimen right now."""
+        lens = self._lenses[self._objective]
+        stage = self._true_stage()
+        camera = self._rig.camera
+        centre_um = (
+            stage.x_um + lens.parcentric_um[0] + self._turn_um[0],
+            stage.y_um + lens.parcentric_um[1] + self._turn_um[1],
+        )
+        in_focus_um = self._surface_um(*centre_um) + lens.parfocal_um + self._turn_um[2]
+        return View(
+            centre_um=centre_um,
+            matrix=_matrix(self._rig, lens),
+            size_px=(camera.width_px, camera.height_px),
+            numerical_aperture=self._rig.objectives[self._objective].numerical_aperture,
+            defocus_um=stage.z_um - in_focus_um,
+            distortion=lens.distortion,
+            lateral_chromatic=lens.lateral_chromatic,
+            axial_chromatic_um=lens.axial_chromatic_um,
+        )
+
+    def _surface_um(self, x_um: float, y_um: float) -> float:
+        """Height of the tissue over the plane of the stage: tilt and gentle relief."""
+        surface = self._truth.surface
+        tilt_um = (x_um * surface.tilt_um_per_mm[0] + y_um * surface.tilt_um_per_mm[1]) / 1000
+        phase = 2 * math.pi / surface.relief_scale_um
+        relief = math.sin(phase * x_um + 1.3) + math.sin(phase * 0.83 * y_um + 0.4)
+        return tilt_um + surface.relief_um * relief / math.sqrt(2)
+
+    def _sensor(self) -> Sensor:
+        name = self._objective
+        if name not in self._sensors:
+            self._sensors[name] = Sensor(
+                self._rig.camera, self._truth.camera, self._lenses[name], seed=self._truth.seed
+            )
+        return self._sensors[name]
+
+    def _chance(self, *key: object) -> np.random.Generator:
+        """Draw afresh each time a thing is done, yet the same in every run."""
+        self._draws[key] += 1
+        return self._rng(self._draws[key], *key)
+
+    def _rng(self, *key: object) -> np.random.Generator:
+        digest = hashlib.blake2b(repr((self._truth.seed, *key)).encode(), digest_size=16).digest()
+        return np.random.default_rng(int.from_bytes(digest, "little"))
+
+    def _frame(self, image: NDArray[np.uint8] | NDArray[np.uint16], began: float) -> Frame:
+        return Frame(
+            image, self.position(), self._objective, self._exposure_ms, began, self._number
+        )
+
+    def _log_truth(self, frame: Frame, view: View) -> None:
+        if self._log_folder is None:
+            return
+        if self._log is None:
+            self._log = (self._log_folder / "truth.jsonl").open("a", encoding="utf-8")
+        truth = {
+            "number": frame.number,
+            "time": frame.time,
+            "objective": frame.objective,
+            "exposure_ms": frame.exposure_ms,
+            "commanded_um": dataclasses.astuple(self._commanded),
+            "centre_um": view.centre_um,
+            "matrix_um_per_px": view.matrix.tolist(),
+            "defocus_um": view.defocus_um,
+            "distortion": view.distortion,
+            "turn_um": self._turn_um,
+        }
+        self._log.write(json.dumps(truth) + "\n")
+        self._log.flush()
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A straight move from one position to another, as a function of the clock."""
+
+    start: Position
+    end: Position
+    began_s: float
+    seconds: float
+
+    def at(self, now_s: float) -> Position:
+        """Where the motors are at a time."""
+        share = min(1.0, (now_s - self.began_s) / self.seconds) if self.seconds > 0 else 1.0
+        if share == 1.0:
+            return self.end
+        pairs = zip(dataclasses.astuple(self.start), dataclasses.astuple(self.end), strict=True)
+        return Position(*(a + (b - a) * share for a, b in pairs))
+
+
+class Clock:
+    """Seconds since the microscope was opened: real ones waited for, or counted without waiting."""
+
+    def __init__(self, *, real: bool) -> None:
+        self._real = real
+        self._opened_s = time.monotonic()
+        self._opened_utc_s = time.time()
+        self._waited_s = 0.0
+        self._stopped = threading.Event()
+
+    def now_s(self) -> float:
+        """Seconds since opening."""
+        return time.monotonic() - self._opened_s if self._real else self._waited_s
+
+    def utc_s(self) -> float:
+        """Seconds since 1970."""
+        return self._opened_utc_s + self.now_s()
+
+    def wait(self, seconds: float) -> bool:
+        """Let time pass; False if :meth:`stop` broke the wait."""
+        if self._real:
+            return not self._stopped.wait(seconds)
+        self._waited_s += seconds
+        return not self._stopped.is_set()
+
+    def advance(self, seconds: float) -> None:
+        """Let counted time pass by itself, as it does where it is real."""
+        if not self._real:
+            self._waited_s += seconds
+
+    def stop(self) -> None:
+        """Break the wait under way."""
+        self._stopped.set()
+
+    def clear_stop(self) -> None:
+        """Begin anew after a stop."""
+        self._stopped.clear()
+
+
+def _lens(rig: Rig, name: str) -> TrueObjective:
+    """Give the truth of an objective; where the rig is silent, the engraved value is true."""
+    lens = rig.simulation.objectives.get(name, TrueObjective())
+    size_um = lens.pixel_size_um or rig.pixel_size_um(name)
+    return lens.model_copy(update={"pixel_size_um": size_um})
+
+
+def _refuse_empty_magnification(
+    rig: Rig, lenses: dict[str, TrueObjective], specimen_um: float
+) -> None:
+    """Pixels finer than the specimen's own sampling would show detail nobody ever saw."""
+    for name in (rig.low, rig.high):
+        size_um = lenses[name].pixel_size_um or 0.0
+        if size_um < specimen_um * 0.999:
+            msg = (
+                f"{rig.source}: objectives.{name}: pixels of {size_um:.4g} µm are finer than the"
+                f" specimen's own {specimen_um:.4g} µm; choose a weaker objective, larger camera"
+                " pixels or a finer specimen image"
+            )
+            raise InputError(msg)
+
+
+def _matrix(rig: Rig, lens: TrueObjective) -> NDArray[np.float64]:
+    """Give ``A``: the axes as mounted, turned by the sensor's rotation, times the pixel size."""
+    axes = np.array([AXES[rig.camera.image_right], AXES[rig.camera.image_down]]).T
+    angle = math.radians(rig.simulation.camera.rotation_deg)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    matrix: NDArray[np.float64] = turn @ axes * (lens.pixel_size_um or 1.0)
+    return matrix
+
+
+def _trapezoid_s(distance_um: float, speed_um_per_s: float, acceleration_um_per_s2: float) -> float:
+    """Time of a move that speeds up, cruises and slows down evenly."""
+    ramp_um = speed_um_per_s**2 / acceleration_um_per_s2
+    if distance_um < ramp_um:
+        return 2 * math.sqrt(distance_um / acceleration_um_per_s2)
+    return distance_um / speed_um_per_s + speed_um_per_s / acceleration_um_per_s2
+
+
+def _key(position: Position) -> tuple[float, float, float]:
+    return (round(position.x_um, 3), round(position.y_um, 3), round(position.z_um, 3))

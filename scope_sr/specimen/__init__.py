@@ -1,0 +1,1 @@
+"""What a simulated camera looks at: the slide, and the optics in between."""

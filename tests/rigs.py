@@ -1,0 +1,28 @@
+"""A small fast rig for every test: 64 px of camera, time that does not wait."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from scope_sr.config import Rig, parse_rig
+
+
+def rig_text(**changes: str) -> str:
+    """Take the built-in rig as TOML, small and without waiting; `changes` map old text to new."""
+    text = (files("scope_sr") / "simulated.toml").read_text(encoding="utf-8")
+    changes = {
+        "width_px = 1024": "width_px = 64",
+        "height_px = 1024": "height_px = 48",
+        'clock = "real"': 'clock = "virtual"',
+        'tissue = "tnbc"': 'tissue = "procedural"',
+        **changes,
+    }
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def make_rig(folder: Path | None = None, **changes: str) -> Rig:
+    return parse_rig(rig_text(**changes), source="small.toml", folder=folder or Path.cwd())

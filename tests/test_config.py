@@ -1,0 +1,160 @@
+"""Rigs: what is read, and in which words the rest is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rigs import rig_text
+
+from scope_sr.config import Rig, load_rig, parse_rig
+from scope_sr.errors import InputError
+
+ROOT = Path(__file__).parent.parent
+
+
+def parse(text: str) -> Rig:
+    return parse_rig(text, source="my.toml", folder=Path())
+
+
+def refused(text: str) -> str:
+    with pytest.raises(InputError) as caught:
+        parse(text)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("my.toml: ")
+    return message.removeprefix("my.toml: ")
+
+
+def test_the_builtin_rig_equals_the_one_in_configs() -> None:
+    assert (ROOT / "configs/simulated.toml").read_bytes() == (
+        ROOT / "scope_sr/simulated.toml"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.name)
+def test_every_rig_in_configs_loads(path: Path) -> None:
+    assert load_rig(path).objectives
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "numerical_aperture = 0.75",
+            "numerical_apertur = 0.75",
+            "objectives.20x.numerical_apertur = 0.75: unknown key;"
+            " did you mean numerical_aperture? (and 1 more)",
+        ),
+        (
+            "exposure_ms = 12.0",
+            "exposure_s = 0.012",
+            "objectives.20x.exposure_s = 0.012: unknown key; did you mean exposure_ms?",
+        ),
+        (
+            "width_px = 64",
+            "width_px = 0",
+            "camera.width_px = 0: must be greater than or equal to 16",
+        ),
+        ("bits = 8", "bits = 8.5", "camera.bits = 8.5: must be a valid integer"),
+        ("bits = 8", 'bits = "8"', "camera.bits = '8': must be a valid integer"),
+        ("pixel_um = 5.0", "pixel_um = nan", "camera.pixel_um = nan: must be a finite number"),
+        ("pixel_um = 5.0", "pixel_um = -5.0", "camera.pixel_um = -5.0: must be greater than 0"),
+        (
+            "x_limits_um = [-8000.0, 8000.0]",
+            "x_limits_um = [8000.0, -8000.0]",
+            "stage: x_limits_um = [8000, -8000]: the first must be the smaller",
+        ),
+        (
+            'image_down = "-y"',
+            'image_down = "-x"',
+            "camera: image_right and image_down must name different axes, one x and one y",
+        ),
+        ('low = "10x"', 'low = "4x"', "low = '4x' is not among the objectives (5x, 10x, 20x)"),
+        (
+            "slot = 3",
+            "slot = 2",
+            "two objectives share a slot of the nosepiece (slots [1, 2, 2])",
+        ),
+        (
+            'backend = "simulated"',
+            'backend = "zeiss"',
+            "backend = 'zeiss': must be 'simulated'",
+        ),
+        (
+            'tissue = "procedural"',
+            'image = "a.tif"',
+            "specimen: um_per_px is missing: how many µm is one pixel of the image?",
+        ),
+        (
+            'tissue = "procedural"',
+            "um_per_px = 0.25",
+            "specimen: um_per_px and labels belong to an image; name it with image = 'slide.tif'",
+        ),
+        (
+            "[simulation.objectives.5x]",
+            "[simulation.objectives.4x]",
+            "simulation.objectives.4x is not among the objectives (5x, 10x, 20x)",
+        ),
+        (
+            'name = "simulated"\n',
+            "",
+            "name: missing; add it (configs/simulated.toml shows every key)",
+        ),
+        ('name = "simulated"', 'text = "x"', "text: unknown key; remove it"),
+    ],
+)
+def test_a_wrong_rig_is_refused_in_one_line(old: str, new: str, message: str) -> None:
+    text = rig_text()
+    assert old in text
+    assert refused(text.replace(old, new)).startswith(message)
+
+
+def test_broken_toml_says_where() -> None:
+    assert "line 1" in refused("name = = 3")
+
+
+@pytest.mark.parametrize("name", ["none.toml", ".", "a\0b", "x" * 5000])
+def test_a_missing_rig_file_is_refused(name: str) -> None:
+    with pytest.raises(InputError):
+        load_rig(name)
+
+
+def test_a_binary_rig_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    path.write_bytes(b"\xff\xfe\x00rig")
+    with pytest.raises(InputError, match="UTF-8"):
+        load_rig(path)
+
+
+def test_comments_and_order_do_not_change_the_digest() -> None:
+    text = rig_text()
+    assert parse(text).digest == parse("# mine\n" + text).digest
+    assert parse(text).digest != parse(text.replace("bits = 8", "bits = 12")).digest
+
+
+LINES = [line for line in rig_text().splitlines() if "=" in line and not line.startswith("#")]
+ODD = ["nan", "-1", "1e999", '"x"', "[]", "[1]", "{}", "true", "99999999999999999999", "1979-05-27"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(line=st.sampled_from(LINES), value=st.sampled_from(ODD))
+def test_any_value_anywhere_loads_or_is_refused_in_one_line(line: str, value: str) -> None:
+    key = line.split("=")[0].strip()
+    text = rig_text().replace(line, f"{key} = {value}", 1)
+    try:
+        parse(text)
+    except InputError as error:
+        assert "\n" not in str(error)
+        assert str(error).startswith("my.toml: ")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_loads_or_is_refused_in_one_line(text: str) -> None:
+    try:
+        parse(text)
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1

@@ -1,0 +1,192 @@
+"""The laws of the microscope, held against every backend there is.
+
+A later backend joins by one more entry in ``BACKENDS``: a function that opens it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from rigs import make_rig
+
+from scope_sr.errors import InputError, LimitError, MicroscopeError, StoppedError
+from scope_sr.frame import Position
+from scope_sr.microscope import GuardedMicroscope, open_microscope
+
+
+def simulated() -> GuardedMicroscope:
+    return open_microscope(make_rig())
+
+
+def simulated_mono_12_bit() -> GuardedMicroscope:
+    return open_microscope(make_rig(**{"color = true": "color = false", "bits = 8": "bits = 12"}))
+
+
+BACKENDS = {"simulated": simulated, "simulated-mono-12": simulated_mono_12_bit}
+
+
+@pytest.fixture(params=BACKENDS.values(), ids=BACKENDS)
+def scope(request: pytest.FixtureRequest) -> Iterator[GuardedMicroscope]:
+    opened: Callable[[], GuardedMicroscope] = request.param
+    with opened() as microscope:
+        yield microscope
+
+
+def near(here: Position, there: Position, scope: GuardedMicroscope) -> bool:
+    stage = scope.rig.stage
+    return (
+        abs(here.x_um - there.x_um) <= stage.tolerance_um
+        and abs(here.y_um - there.y_um) <= stage.tolerance_um
+        and abs(here.z_um - there.z_um) <= stage.z_tolerance_um
+    )
+
+
+def test_a_move_ends_where_it_was_sent(scope: GuardedMicroscope) -> None:
+    for target in (Position(300, -200, 2), Position(-150.5, 80.25, -30), Position(0, 0, 0)):
+        scope.move_to(target)
+        assert near(scope.position(), target, scope)
+
+
+def test_outside_the_limits_is_refused_and_nothing_moves(scope: GuardedMicroscope) -> None:
+    scope.move_to(Position(10, 20, 1))
+    for wrong in (
+        Position(1e6, 0, 0),
+        Position(0, -1e6, 0),
+        Position(0, 0, 1e6),
+        Position(float("nan"), 0, 0),
+        Position(0, float("inf"), 0),
+    ):
+        with pytest.raises(LimitError, match="nothing moved"):
+            scope.move_to(wrong)
+        assert near(scope.position(), Position(10, 20, 1), scope)
+
+
+def test_the_nosepiece_turns_and_the_stage_is_back_where_it_was(scope: GuardedMicroscope) -> None:
+    here = Position(40, 50, 3)
+    scope.move_to(here)
+    for name in (scope.rig.high, scope.rig.low, scope.rig.low):
+        scope.select_objective(name)
+        assert scope.objective() == name
+        assert near(scope.position(), here, scope)
+
+
+def test_an_unknown_objective_is_refused(scope: GuardedMicroscope) -> None:
+    before = scope.objective()
+    with pytest.raises(InputError, match="it has 5x, 10x, 20x"):
+        scope.select_objective("100x")
+    assert scope.objective() == before
+
+
+def test_the_exposure_is_kept(scope: GuardedMicroscope) -> None:
+    scope.set_exposure(7.5)
+    assert scope.exposure_ms() == pytest.approx(7.5)
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="must be above 0"):
+            scope.set_exposure(wrong)
+
+
+def test_a_frame_says_where_and_with_what_it_was_taken(scope: GuardedMicroscope) -> None:
+    scope.move_to(Position(60, -70, 2))
+    scope.select_objective(scope.rig.high)
+    scope.set_exposure(9.0)
+    before = time.time()
+    frame = scope.snap()
+    camera = scope.rig.camera
+    shape = (camera.height_px, camera.width_px) + ((3,) if camera.color else ())
+    assert frame.image.shape == shape
+    assert frame.image.dtype == (np.uint8 if camera.bits == 8 else np.uint16)
+    assert frame.image.max() <= camera.full_scale
+    assert frame.image.flags.c_contiguous
+    assert near(frame.position, Position(60, -70, 2), scope)
+    assert frame.objective == scope.rig.high
+    assert frame.exposure_ms == pytest.approx(9.0)
+    assert abs(frame.time - before) < 600
+
+
+def test_each_frame_is_new_and_belongs_to_the_caller(scope: GuardedMicroscope) -> None:
+    one = scope.snap()
+    kept = one.image.copy()
+    other = scope.snap()
+    assert other.number > one.number
+    assert not np.array_equal(one.image, other.image)
+    assert np.array_equal(one.image, kept)
+    one.image[...] = 0
+
+
+def test_more_light_with_a_longer_exposure(scope: GuardedMicroscope) -> None:
+    means = []
+    for exposure_ms in (2.0, 4.0):
+        scope.set_exposure(exposure_ms)
+        means.append(float(scope.snap().image.mean()))
+    assert means[1] > 1.5 * means[0]
+
+
+def test_the_specimen_follows_the_stage(scope: GuardedMicroscope) -> None:
+    """The right half of one view is the left half of the view half a field further right."""
+    one = scope.snap().image.astype(float)
+    camera, size_um = scope.rig.camera, scope.rig.pixel_size_um(scope.objective())
+    scope.move_to(Position(camera.width_px / 2 * size_um, 0, 0))
+    other = scope.snap().image.astype(float)
+    half = camera.width_px // 2
+    same = np.corrcoef(one[:, half:].ravel(), other[:, :half].ravel())[0, 1]
+    assert same > 0.6
+
+
+def test_a_stream_gives_newer_and_newer_frames(scope: GuardedMicroscope) -> None:
+    scope.start_stream()
+    scope.start_stream()
+    numbers = []
+    deadline = time.monotonic() + 10
+    while len(numbers) < 3 and time.monotonic() < deadline:
+        frame = scope.latest(numbers[-1] if numbers else 0)
+        if frame is not None:
+            numbers.append(frame.number)
+    assert len(numbers) == 3
+    assert sorted(set(numbers)) == numbers
+    assert scope.latest(10**9) is None
+    with pytest.raises(MicroscopeError, match="stop the stream"):
+        scope.snap()
+    scope.stop_stream()
+    scope.stop_stream()
+    assert scope.snap().number > numbers[-1]
+
+
+def test_latest_without_a_stream_is_refused(scope: GuardedMicroscope) -> None:
+    with pytest.raises(MicroscopeError, match="start the stream"):
+        scope.latest(0)
+
+
+def test_closing_twice_is_fine_and_afterwards_nothing_answers(scope: GuardedMicroscope) -> None:
+    scope.close()
+    scope.close()
+    with pytest.raises(MicroscopeError, match="closed"):
+        scope.position()
+
+
+def test_stop_breaks_off_a_move_at_once() -> None:
+    rig = make_rig(
+        **{
+            'clock = "virtual"': 'clock = "real"',
+            "speed_um_per_s = 10000.0": "speed_um_per_s = 100.0",
+        }
+    )
+    with open_microscope(rig) as microscope:
+        threading.Timer(0.3, microscope.stop).start()
+        began = time.monotonic()
+        with pytest.raises(StoppedError):
+            microscope.move_to(Position(5000, 0, 0))
+        assert time.monotonic() - began < 2
+        assert 0 < microscope.position().x_um < 1000
+        microscope.move_to(Position(30, 0, 0))
+        assert near(microscope.position(), Position(30, 0, 0), microscope)
+
+
+def test_no_thread_is_left_after_closing() -> None:
+    before = threading.active_count()
+    with simulated() as microscope:
+        microscope.snap()
+    assert threading.active_count() == before
