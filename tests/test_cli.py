@@ -10,7 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -155,6 +157,50 @@ def test_bad_usage_is_one_line_that_names_the_way_out(
     if words[0] == "acquire-pairs" and "--rig" not in words and "--resume" not in words:
         words = [*words, "--rig", "small.toml"]
     assert message in refused(capsys, *words)
+
+
+def image_rig(small: Path, name: str) -> None:
+    specimen = {'tissue = "procedural"': f'image = "{name}"\num_per_px = 0.25'}
+    (small / "image.toml").write_text(rig_text(**SMALL, **specimen), encoding="utf-8")
+
+
+def test_an_image_of_the_user_is_captured(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tissue = (np.random.default_rng(0).random((300, 300, 3)) * 200).astype(np.uint8)
+    tifffile.imwrite(small / "slide.tif", tissue, tile=(64, 64), compression="zlib", predictor=True)
+    image_rig(small, "slide.tif")
+    options = ["--rig", "image.toml", "--grid", "1x1", "--out", "A"]
+    assert scope(capsys, "acquire-pairs", *options)[0] == 0
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_a_damaged_image_is_one_line(
+    data: st.DataObject, small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cut short or with bytes overwritten: captured as it can be read, or refused in one line."""
+    import io
+
+    kind = data.draw(st.sampled_from(["PNG", "TIFF", "JPEG", "BMP"]))
+    stream = io.BytesIO()
+    Image.fromarray(np.full((40, 40, 3), 120, np.uint8)).save(stream, format=kind)
+    whole = bytearray(stream.getvalue())
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    if data.draw(st.booleans()):
+        whole = whole[:cut]
+    else:
+        whole[cut : cut + 8] = data.draw(st.binary(min_size=8, max_size=8))
+    (small / "image.any").write_bytes(bytes(whole))
+    image_rig(small, "image.any")
+    code, _, err = scope(
+        capsys, "acquire-pairs", "--rig", "image.toml", "--grid", "1x1", "--dry-run"
+    )
+    assert code in {0, 1, 2}
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == (1 if code else 0)
 
 
 def test_a_rig_finer_than_the_specimen_is_refused(

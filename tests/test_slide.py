@@ -396,6 +396,14 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, labels, words):
     assert "\n" not in str(caught.value)
 
 
+def test_a_mask_is_not_taken_for_a_map(tmp_path):
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    mask = np.where(NUMBERS > 0, 255, 0).astype(np.uint8)
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    with pytest.raises(InputError, match="a mask, not a map"):
+        ImageSlide(tmp_path / "a.png", 0.25, tmp_path / "mask.png")
+
+
 def test_missing_labels_name_their_key(tmp_path):
     Image.fromarray(PICTURE).save(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"specimen\.labels"):

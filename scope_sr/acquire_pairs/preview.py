@@ -49,7 +49,7 @@ def describe_plan(plan: Plan, rig: Rig, out: Path) -> str:
     return text.get() + (
         f"{covered_um2(plan, rig) / 1e6:.2f} mm² of specimen, about"
         f" {estimate_bytes(plan, rig) / 1e6:.0f} MB on disk ({_free_mb(out)} MB free),"
-        f" about {expected_seconds(plan, rig) / 60:.1f} min"
+        f" about {_time(expected_seconds(plan, rig))}"
     )
 
 
@@ -89,6 +89,20 @@ def _table(plan: Plan, rig: Rig) -> Table:
         spans = (f"{min(values):.0f} .. {max(values):.0f}" for values in ranges)
         table.add_row(f"stage {axis[0]}, µm", *spans)
     return table
+
+
+def _time(seconds: float) -> str:
+    """Say a time as people do.
+
+    >>> _time(8.2), _time(95), _time(8000)
+    ('8 s', '1 min 35 s', '2 h 13 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds % 60:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _free_mb(folder: Path) -> int:

@@ -15,11 +15,21 @@ import click
 def check(folder: Path, list_fields: bool) -> None:
     """Check a session: every checksum, missing and extra files, what --resume would do.
 
-    Exits with 0 if all is well and with 1 if something is wrong.
+    Reads everything, changes nothing. Exits with 0 if all is well and with 1 if something is wrong.
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
     from scope_sr.check import check as check_session
 
-    report = check_session(folder, list_fields=list_fields)
-    click.echo(report.text)
-    if not report.ok:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading", total=None)
+        found = check_session(
+            folder,
+            list_fields=list_fields,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    click.echo(found.text)
+    if not found.ok:
         raise SystemExit(1)

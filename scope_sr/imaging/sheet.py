@@ -106,20 +106,23 @@ def contact_sheet(
     states
         Per step: ``captured``, ``rejected``, ``skipped`` or ``missing``.
     """
-    taken = [step for step in plan.steps if states[step.name] in {"captured", "rejected"}]
-    field_px = _field_px(read(taken[0].name)) if taken else (1, 1)
+    lows = [s for s in plan.of_pass("low") if states[s.name] in {"captured", "rejected"}]
+    field_px = _field_px(read(lows[0].name)) if lows else (1, 1)
     layout = Layout.of(plan, record, field_px)
-    closes = _closest(plan, read, states)
+    thumbs, closes = {}, []
+    for low in lows:
+        image = read(low.name)
+        left, top, right, bottom = layout.boxes[low.name]
+        size_px = (max(1, round(right - left)), max(1, round(bottom - top)))
+        thumbs[round(left), round(top)] = _eight_bit(_shrunk(image, size_px), full_scale)
+        closes += _liveliest(plan, record, low, image, states)
+    closes = sorted(closes, key=lambda close: -close.life)[:3]
     width = layout.size_px[0] + 2 * MARGIN_PX
     width += (2 * CLOSE_PX + MARGIN_PX + 8) if closes else 0
     height = max(layout.size_px[1], len(closes) * (CLOSE_PX + 30))
     sheet, draw = _paper(width, height, title)
-    for step in taken:
-        if step.pass_ == "low":
-            left, top, right, bottom = layout.boxes[step.name]
-            size = (max(1, round(right - left)), max(1, round(bottom - top)))
-            thumb = _eight_bit(_shrunk(read(step.name), size), full_scale)
-            sheet.paste(Image.fromarray(thumb), (round(left), round(top)))
+    for corner_px, thumb in thumbs.items():
+        sheet.paste(Image.fromarray(thumb), corner_px)
     for step in plan.steps:
         state = states[step.name]
         line_px = 2 if step.pass_ == "low" or state != "captured" else 1
@@ -217,38 +220,38 @@ def _eight_bit(image: NDArray, full_scale: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Close:
-    """A spot worth a close look: a high field, and where in it, from its centre."""
+    """A spot worth a close look: a high field, and where in it, in px from its centre."""
 
     step: Step
     spot_px: tuple[float, float]
     life: float
 
 
-def _closest(plan: Plan, read: Read, states: Mapping[str, str]) -> list[Close]:
-    """Choose up to three spots of high fields: the liveliest, from different low fields."""
-    liveliest: dict[str, Close] = {}
-    for step in plan.of_pass("high"):
-        if states[step.name] != "captured" or states[step.parent] != "captured":
-            continue
-        close = _liveliest(step, read(step.name))
-        best = liveliest.get(step.parent)
-        if best is None or close.life > best.life:
-            liveliest[step.parent] = close
-    return sorted(liveliest.values(), key=lambda close: -close.life)[:3]
-
-
-def _liveliest(step: Step, image: NDArray) -> Close:
-    """Find where an image has most detail, in windows as large as a close-up."""
-    thin = 8
+def _liveliest(
+    plan: Plan,
+    record: CalibrationRecord,
+    low: Step,
+    image: NDArray,
+    states: Mapping[str, str],
+) -> list[Close]:
+    """Find the spot with most detail in a low field, if a high field shows it as well."""
+    thin = 4
     grey = np.ascontiguousarray(image[::thin, ::thin]).astype(np.float32)
     grey = grey if grey.ndim == 2 else grey[..., 1]
-    side = max(1, min(CLOSE_PX // thin, *grey.shape))
     detail = cv2.Laplacian(grey, cv2.CV_32F) ** 2  # an edge against glass has less than nuclei have
+    ratio = plan.pixel_size_um[plan.low] / plan.pixel_size_um[plan.high]
+    side = max(1, min(round(CLOSE_PX / ratio / thin), *grey.shape))
     life = cv2.boxFilter(detail, -1, (side, side), borderType=cv2.BORDER_REFLECT_101)
     row, column = np.unravel_index(int(np.argmax(life)), life.shape)
-    centre = (np.array(grey.shape) - 1) / 2
-    spot_px = (float(column - centre[1]) * thin, float(row - centre[0]) * thin)
-    return Close(step, spot_px, float(life.max()))
+    centre = (np.array(image.shape[:2]) - 1) / 2
+    spot_px = (float(column * thin - centre[1]), float(row * thin - centre[0]))
+    point_um = record.specimen_um(plan.low, low.position, spot_px)
+    shown = [
+        Close(step, record.offset_px(plan.high, step.position, point_um), float(life.max()))
+        for step in plan.of_pass("high")
+        if step.parent == low.name and states[step.name] == "captured"
+    ]
+    return sorted(shown, key=lambda close: max(map(abs, close.spot_px)))[:1]
 
 
 def _close_up(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import queue
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from scope_sr.config import Rig
 from scope_sr.errors import DeadlineError, InputError, LimitError, MicroscopeError, ReadbackError
@@ -63,14 +64,14 @@ class GuardedMicroscope:
         self._refuse_outside(target)
         here = self._here()
         if self._retracts(here, target):
-            here = self._go(Position(here.x_um, here.y_um, target.z_um))
+            here = self._go(here, Position(here.x_um, here.y_um, target.z_um))
         before = self._approach(here, target)
         if before is not None:
-            here = self._go(Position(*before, here.z_um))
-        here = self._go(Position(target.x_um, target.y_um, here.z_um))
+            here = self._go(here, Position(*before, here.z_um))
+        here = self._go(here, Position(target.x_um, target.y_um, here.z_um))
         self._taken_up = True
         if target.z_um != here.z_um:
-            self._go(target)
+            self._go(here, target)
 
     def objective(self) -> str:
         """Name the objective in the light path."""
@@ -85,7 +86,7 @@ class GuardedMicroscope:
         if self.objective() == name:
             return
         here = self._here()
-        self._go(self._escape(here))
+        retracted = self._go(here, self._escape(here))
         nosepiece = self.rig.nosepiece
         self._ask(
             "the nosepiece",
@@ -100,7 +101,7 @@ class GuardedMicroscope:
                 f" in {self.rig.source}"
             )
             raise ReadbackError(msg)
-        self._go(here)
+        self._go(retracted, here)
 
     def exposure_ms(self) -> float:
         """Say the exposure the camera will use, in ms."""
@@ -218,19 +219,19 @@ class GuardedMicroscope:
             waypoint.append(now_um if arrives else start_um)
         return (waypoint[0], waypoint[1]) if needed else None
 
-    def _go(self, target: Position) -> Position:
+    def _go(self, here: Position, target: Position) -> Position:
         """Send the devices to one place and read it back; a second try, then an error."""
-        deadline_s = self._travel_s(target) + self.rig.deadlines.move_s
+        deadline_s = self._travel_s(here, target) + self.rig.deadlines.move_s
         self._sent = None
         for _ in range(2):
             self._ask("the stage", lambda: self._backend.move_to(target), deadline_s)
-            here = self.position()
-            if self._is_at(here, target):
+            found = self.position()
+            if self._is_at(found, target):
                 self._sent = target
                 return target
         self._taken_up = False
         msg = (
-            f"the stage was sent to {target.describe()} and reports {here.describe()}, twice;"
+            f"the stage was sent to {target.describe()} and reports {found.describe()}, twice;"
             f" tolerance is {self.rig.stage.tolerance_um:g} µm in x and y and"
             f" {self.rig.stage.z_tolerance_um:g} µm in z: look for an obstacle or a slipping stage"
         )
@@ -255,9 +256,8 @@ class GuardedMicroscope:
             and abs(here.z_um - target.z_um) <= stage.z_tolerance_um
         )
 
-    def _travel_s(self, target: Position) -> float:
+    def _travel_s(self, here: Position, target: Position) -> float:
         stage = self.rig.stage
-        here = self.position()
         xy_um = math.hypot(target.x_um - here.x_um, target.y_um - here.y_um)
         z_um = abs(target.z_um - here.z_um)
         return 3 * (xy_um / stage.speed_um_per_s + z_um / stage.z_speed_um_per_s)
@@ -284,22 +284,34 @@ class GuardedMicroscope:
             raise
 
 
-class Answer(Generic[T]):
-    """One call on its way through a lane: its result, or what it raised."""
+class Call(Generic[T]):
+    """One call on its way through a lane, and what came of it."""
 
     def __init__(self, verb: Callable[[], T]) -> None:
-        self.verb = verb
-        self.done = threading.Event()
-        self.result: list[T] = []
-        self.error: BaseException | None = None
+        self._verb = verb
+        self._outcome: queue.SimpleQueue[tuple[T | None, BaseException | None]]
+        self._outcome = queue.SimpleQueue()
 
     def run(self) -> None:
-        """Do the call and keep what came of it."""
+        """Make the call, in the lane's thread."""
         try:
-            self.result.append(self.verb())
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
-            self.error = error
-        self.done.set()
+            self._outcome.put((self._verb(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            self._outcome.put((None, error))
+
+    def wait(self, deadline_s: float) -> T:
+        """Wait for the outcome, in the caller's thread; TimeoutError past the deadline."""
+        until_s = time.monotonic() + deadline_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            try:
+                # Short waits, because on Windows Ctrl-C does not break a long one.
+                result, error = self._outcome.get(timeout=min(0.1, left_s))
+            except queue.Empty:
+                continue
+            if error is not None:
+                raise error
+            return cast("T", result)
+        raise TimeoutError
 
 
 class Lane:
@@ -309,22 +321,15 @@ class Lane:
     """
 
     def __init__(self, name: str) -> None:
-        self._calls: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"scope-sr {name}", daemon=True)
         self._thread.start()
 
     def call(self, verb: Callable[[], T], deadline_s: float) -> T:
         """Make a call and wait for it; TimeoutError past the deadline, its own error otherwise."""
-        answer = Answer(verb)
-        self._calls.put(answer)
-        # Short waits, because on Windows Ctrl-C does not break a long one.
-        while not answer.done.wait(min(0.1, deadline_s)):
-            deadline_s -= 0.1
-            if deadline_s <= 0:
-                raise TimeoutError
-        if answer.error is not None:
-            raise answer.error
-        return answer.result[0]
+        call = Call(verb)
+        self._calls.put(call)
+        return call.wait(deadline_s)
 
     def end(self) -> None:
         """Let the thread finish what it does and end."""
@@ -332,5 +337,5 @@ class Lane:
         self._thread.join(timeout=1.0)
 
     def _work(self) -> None:
-        while (answer := self._calls.get()) is not None:
-            answer.run()
+        while (call := self._calls.get()) is not None:
+            call.run()

@@ -259,7 +259,7 @@ class SimulatedMicroscope:
         if self._log_folder is None:
             return
         if self._log is None:
-            self._log = (self._log_folder / "truth.jsonl").open("a", encoding="utf-8")
+            self._log = _open_log(self._log_folder / "truth.jsonl")
         truth = {
             "number": frame.number,
             "time": frame.time,
@@ -374,3 +374,11 @@ def _trapezoid_s(distance_um: float, speed_um_per_s: float, acceleration_um_per_
 
 def _key(position: Position) -> tuple[float, float, float]:
     return (round(position.x_um, 3), round(position.y_um, 3), round(position.z_um, 3))
+
+
+def _open_log(path: Path) -> TextIO:
+    """Append to a log; a line torn by a crash is ended first, so that the next one stands alone."""
+    log = path.open("a", encoding="utf-8")
+    if log.tell() and not path.read_bytes().endswith(b"\n"):
+        log.write("\n")
+    return log

@@ -188,3 +188,8 @@ def _refuse_unfit_labels(labels: Pixels, image: Pixels) -> None:
             f"{image.width} x {image.height}; give labels of the same size"
         )
         raise fault(labels.path, text)
+    if isinstance(labels, WholeImage) and labels.dtype == np.uint8:
+        values = np.unique(labels.read(Box(0, 0, labels.width, labels.height)))
+        if values.tolist() == [0, 255]:
+            text = "labels hold only 0 and 255: a mask, not a map; give each nucleus its number"
+            raise fault(labels.path, text)
