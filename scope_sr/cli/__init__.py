@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 
@@ -30,6 +31,9 @@ cli.add_command(check)
 def main() -> None:
     """Run the command line; errors of the user's become one line, bugs keep their traceback."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a µ must not end a capture on an old console
     try:
         cli.main(prog_name="scope-sr", standalone_mode=False)
     except click.ClickException as error:
