@@ -178,7 +178,8 @@ class Faulty(SimulatedMicroscope):
 def test_an_instrument_fault_ends_in_its_own_error_and_the_session_resumes(
     fault: str, after: int, error: type[MicroscopeError], words: str, tmp_path: Path
 ) -> None:
-    rig = make_rig(**{"snap_s = 10.0": "snap_s = 0.2"})
+    hangs = {"snap_s = 10.0": "snap_s = 2.0"} if fault == "camera hangs" else {}
+    rig = make_rig(**hangs)
     plan = planned(rig, rows=1)
     backend = Faulty(rig)
     backend.fault, backend.after = fault, after

@@ -53,7 +53,7 @@ class Recorder(SimulatedMicroscope):
 
 @pytest.fixture
 def backend() -> Recorder:
-    return Recorder(make_rig(**{"snap_s = 10.0": "snap_s = 0.3"}))
+    return Recorder(make_rig(**{"snap_s = 10.0": "snap_s = 1.5"}))
 
 
 @pytest.fixture
@@ -154,9 +154,9 @@ def test_a_wrong_label_leaves_the_objective_retracted(
 def test_a_camera_that_does_not_answer(guarded: GuardedMicroscope, backend: Recorder) -> None:
     backend.hang.clear()
     began = time.monotonic()
-    with pytest.raises(DeadlineError, match=r"the camera did not answer within 0.3 s"):
+    with pytest.raises(DeadlineError, match=r"the camera did not answer within 1.5 s"):
         guarded.snap()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     began = time.monotonic()
     with pytest.raises(DeadlineError):
         guarded.position()
