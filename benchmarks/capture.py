@@ -80,6 +80,9 @@ class Instant:
     def stop(self) -> None:
         pass
 
+    def rearm(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

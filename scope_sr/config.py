@@ -79,6 +79,7 @@ class Stage(Table):
     z_limits_um: XY = (-1000.0, 100.0)
     toward_specimen: Literal["+z", "-z"] = "+z"
     approach_um: tuple[NotNegative, NotNegative] = (20.0, 20.0)
+    z_approach_um: NotNegative = 5.0
     tolerance_um: Positive = 2.0
     z_tolerance_um: Positive = 0.5
     speed_um_per_s: Positive = 10000.0
@@ -98,7 +99,7 @@ class Stage(Table):
 class Nosepiece(Table):
     """The objective turret: how far to retract before it turns, and how long a turn takes."""
 
-    escape_um: NotNegative = 500.0
+    escape_um: Positive = 500.0
     turn_s: NotNegative = 1.5
 
 
@@ -177,6 +178,7 @@ class TrueStage(Table):
     repeatability_um: NotNegative = 0.0
     z_repeatability_um: NotNegative = 0.0
     backlash_um: tuple[NotNegative, NotNegative] = (0.0, 0.0)
+    z_backlash_um: NotNegative = 0.0
     drift_um_per_min: tuple[Number, Number, Number] = (0.0, 0.0, 0.0)
     speed_um_per_s: Positive = 10000.0
     acceleration_um_per_s2: Positive = 100000.0
@@ -257,6 +259,11 @@ class Rig(Table):
         """Nominal µm per pixel: as the rig states it, else camera pixel over magnification."""
         lens = self.objectives[objective]
         return lens.pixel_size_um or self.camera.pixel_um / lens.magnification
+
+    @property
+    def toward(self) -> float:
+        """Sign of the focus drive's way toward the specimen."""
+        return 1.0 if self.stage.toward_specimen == "+z" else -1.0
 
     @property
     def digest(self) -> str:

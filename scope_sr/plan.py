@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from scope_sr.calibration import CalibrationRecord
 from scope_sr.config import Rig
@@ -118,6 +118,7 @@ def plan_pairs(
     ['low/r00c00', 'low/r00c01', 'high/r00c00-r00c00', 'high/r00c00-r00c01']
     """
     low, high = low or rig.low, high or rig.high
+    _check_options(rows, columns, overlap, coverage, order)
     _check_objectives(rig, record, low, high)
     _check_extent(rig, record, low, rows, columns, overlap, origin)
     lows = _low_steps(
@@ -127,6 +128,7 @@ def plan_pairs(
     highs = [step for parent in lows for step in _high_steps(rig, record, low, high, parent, cells)]
     steps = (*lows, *highs)
     _check_limits(rig, steps)
+    _check_escape(rig, lows[-1])
     return Plan(
         rig=rig.name,
         low=low,
@@ -141,6 +143,22 @@ def plan_pairs(
         pixel_size_um={name: record.objectives[name].pixel_size_um for name in (low, high)},
         steps=steps,
     )
+
+
+def _check_options(rows: int, columns: int, overlap: float, coverage: str, order: str) -> None:
+    if rows < 1 or columns < 1:
+        msg = f"a grid of {rows}x{columns} holds no field; give at least one row and one column"
+        raise InputError(msg)
+    if not 0 <= overlap <= 0.5:
+        msg = f"overlap = {overlap!r} is not between 0 and 0.5, as a fraction of a field"
+        raise InputError(msg)
+    for name, value, known in (
+        ("coverage", coverage, get_args(Coverage)),
+        ("order", order, get_args(Order)),
+    ):
+        if value not in known:
+            msg = f"{name} = {value!r}: choose {' or '.join(known)}"
+            raise InputError(msg)
 
 
 def _check_objectives(rig: Rig, record: CalibrationRecord, low: str, high: str) -> None:
@@ -246,12 +264,34 @@ def _high_steps(
     return [step(cell) for cell in cells]
 
 
+def _check_escape(rig: Rig, last: Step) -> None:
+    """Refuse a plan whose low pass would end where the nosepiece cannot turn."""
+    fault = outside(rig, retracted(rig, last.position))
+    if fault:
+        msg = (
+            f"the objective cannot be retracted by {rig.nosepiece.escape_um:g} µm (escape_um)"
+            f" before the nosepiece turns: {fault}; widen z_limits_um or shorten escape_um;"
+            " nothing moved"
+        )
+        raise InputError(msg)
+
+
 def _check_limits(rig: Rig, steps: tuple[Step, ...]) -> None:
     for step in steps:
         fault = outside(rig, step.position)
         if fault:
             msg = f"field {step.name} lies outside the stage limits: {fault}; {SMALLER}"
             raise InputError(msg)
+
+
+def retracted(rig: Rig, position: Position) -> Position:
+    """Give the position in which the nosepiece may turn: escape_um away from the specimen.
+
+    >>> from scope_sr.config import load_rig
+    >>> retracted(load_rig("simulated"), Position(0.0, 0.0, 4.0)).z_um
+    -496.0
+    """
+    return replace(position, z_um=position.z_um - rig.toward * rig.nosepiece.escape_um)
 
 
 def outside(rig: Rig, position: Position) -> str:

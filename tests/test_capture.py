@@ -15,7 +15,7 @@ from rigs import make_rig
 from scope_sr.acquire_pairs import Summary, capture_fields, capture_pairs, start_position
 from scope_sr.calibration import CalibrationRecord
 from scope_sr.config import Rig
-from scope_sr.errors import DeadlineError, MicroscopeError, ReadbackError, SessionError
+from scope_sr.errors import DeadlineError, InputError, MicroscopeError, ReadbackError, SessionError
 from scope_sr.frame import Frame, Position
 from scope_sr.microscope import GuardedMicroscope, open_microscope
 from scope_sr.microscope.simulated import SimulatedMicroscope
@@ -228,6 +228,34 @@ def test_a_full_disk_ends_in_one_line_and_the_session_resumes(
     with Session.resume(folder) as session, open_microscope(rig) as microscope:
         assert capture_pairs(microscope, session).complete
     assert Session.open(folder).verify().ok
+
+
+@pytest.mark.parametrize("name", ["contact-sheet.png", "summary.json", "truth.jsonl"])
+def test_a_file_that_cannot_be_written_at_the_end_is_one_line(name: str, tmp_path: Path) -> None:
+    rig = make_rig()
+    folder = tmp_path / "A"
+    plan = planned(rig, rows=1, columns=1, coverage="center")
+    with (
+        open_microscope(rig, log_folder=folder) as microscope,
+        Session.create(folder, plan, rig, CalibrationRecord.nominal(rig)) as session,
+    ):
+        (folder / name).mkdir()
+        with pytest.raises((SessionError, MicroscopeError), match=name):
+            capture_pairs(microscope, session)
+    (folder / name).rmdir()
+    with Session.resume(folder) as session, open_microscope(rig, log_folder=folder) as microscope:
+        assert capture_pairs(microscope, session).complete
+    assert not list(folder.rglob("*.part"))
+
+
+def test_another_image_under_the_same_name_is_not_resumed(tmp_path: Path) -> None:
+    Image.fromarray(np.full((400, 400, 3), 150, np.uint8)).save(tmp_path / "a.png")
+    rig = make_rig(tmp_path, **{'tissue = "procedural"': 'image = "a.png"\num_per_px = 0.25'})
+    run(tmp_path / "A", rig, planned(rig, rows=1, columns=1))
+    Session.resume(tmp_path / "A").close()
+    Image.fromarray(np.full((400, 400, 3), 99, np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png or its labels are not what they were"):
+        Session.resume(tmp_path / "A")
 
 
 def test_glass_is_left_out_and_tissue_is_not(tmp_path: Path) -> None:

@@ -118,6 +118,20 @@ def test_resume_goes_on_and_refuses_another_plan(
     assert "0 of 5 fields are left" in out
 
 
+def test_a_capture_killed_before_its_sheet_gets_one_on_resume(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scope(capsys, "acquire-pairs", "--rig", "small.toml", "--grid", "1x1", "--out", "A")
+    (small / "A/contact-sheet.png").unlink()
+    before = (small / "A/journal.jsonl").read_bytes()
+    code, out, _ = scope(capsys, "acquire-pairs", "--resume", "--out", "A", "--dry-run")
+    assert (code, (small / "A/journal.jsonl").read_bytes()) == (0, before)
+    assert "0 of 5 fields are left" in out
+    assert not (small / "A/contact-sheet.png").exists()
+    assert scope(capsys, "acquire-pairs", "--resume", "--out", "A")[0] == 0
+    assert (small / "A/contact-sheet.png").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -144,6 +158,10 @@ def test_resume_goes_on_and_refuses_another_plan(
         (["acquire-pairs", "--resume"], "--resume needs --out DIR"),
         (["acquire-pairs", "--resume", "--out", "none"], "none"),
         (["acquire-pairs", "--out", "small.toml"], "small.toml"),
+        (["acquire-pairs", "--out", "--dry-run"], "'--dry-run' is no folder"),
+        (["acquire-pairs", "--out", ""], "is no folder"),
+        (["acquire-pairs", "--dry-run", "--out", "x" * 400], "name too long"),
+        (["acquire-pairs", "--out", "x" * 400], "name too long"),
         (["acquire-pairs", "stray"], "stray"),
         (["check"], "DIR"),
         (["check", "none"], "none"),

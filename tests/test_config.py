@@ -58,6 +58,11 @@ def test_every_rig_in_configs_loads(path: Path) -> None:
             "width_px = 0",
             "camera.width_px = 0: must be greater than or equal to 16",
         ),
+        (
+            "escape_um = 500.0",
+            "escape_um = 0.0",
+            "nosepiece.escape_um = 0.0: must be greater than 0",
+        ),
         ("bits = 8", "bits = 8.5", "camera.bits = 8.5: must be a valid integer"),
         ("bits = 8", 'bits = "8"', "camera.bits = '8': must be a valid integer"),
         ("pixel_um = 5.0", "pixel_um = nan", "camera.pixel_um = nan: must be a finite number"),

@@ -65,13 +65,22 @@ def test_outside_the_limits_is_refused_and_nothing_moves(scope: GuardedMicroscop
         assert near(scope.position(), Position(10, 20, 1), scope)
 
 
-def test_the_nosepiece_turns_and_the_stage_is_back_where_it_was(scope: GuardedMicroscope) -> None:
+def test_the_nosepiece_turns_and_leaves_the_objective_retracted(scope: GuardedMicroscope) -> None:
     here = Position(40, 50, 3)
     scope.move_to(here)
+    away = -scope.rig.toward * scope.rig.nosepiece.escape_um
     for name in (scope.rig.high, scope.rig.low, scope.rig.low):
         scope.select_objective(name)
         assert scope.objective() == name
-        assert near(scope.position(), here, scope)
+        assert near(scope.position(), Position(40, 50, 3 + away), scope)
+    scope.move_to(here)
+    assert near(scope.position(), here, scope)
+
+
+def test_an_objective_in_place_is_not_turned(scope: GuardedMicroscope) -> None:
+    scope.move_to(Position(1, 2, 3))
+    scope.select_objective(scope.objective())
+    assert near(scope.position(), Position(1, 2, 3), scope)
 
 
 def test_an_unknown_objective_is_refused(scope: GuardedMicroscope) -> None:
@@ -90,8 +99,8 @@ def test_the_exposure_is_kept(scope: GuardedMicroscope) -> None:
 
 
 def test_a_frame_says_where_and_with_what_it_was_taken(scope: GuardedMicroscope) -> None:
-    scope.move_to(Position(60, -70, 2))
     scope.select_objective(scope.rig.high)
+    scope.move_to(Position(60, -70, 2))
     scope.set_exposure(9.0)
     before = time.time()
     frame = scope.snap()
@@ -175,14 +184,33 @@ def test_stop_breaks_off_a_move_at_once() -> None:
         }
     )
     with open_microscope(rig) as microscope:
+        microscope.move_to(Position(0, 0, 0))
         threading.Timer(0.3, microscope.stop).start()
         began = time.monotonic()
         with pytest.raises(StoppedError):
             microscope.move_to(Position(5000, 0, 0))
         assert time.monotonic() - began < 2
         assert 0 < microscope.position().x_um < 1000
+        microscope.rearm()
         microscope.move_to(Position(30, 0, 0))
         assert near(microscope.position(), Position(30, 0, 0), microscope)
+
+
+def test_a_stop_holds_until_rearm(scope: GuardedMicroscope) -> None:
+    here = scope.position()
+    scope.stop()
+    scope.stop()
+    for motion in (
+        lambda: scope.move_to(Position(500, 0, 0)),
+        lambda: scope.select_objective(scope.rig.high),
+        scope.snap,
+    ):
+        with pytest.raises(StoppedError, match="rearm"):
+            motion()
+    assert scope.position() == here
+    scope.rearm()
+    scope.move_to(Position(500, 0, 0))
+    assert scope.snap().number > 0
 
 
 def test_no_thread_is_left_after_closing() -> None:

@@ -110,8 +110,8 @@ def theory(view: View, found: list[tuple[NDArray[np.float64], float]]) -> NDArra
     g = d * (1 + view.distortion * r2)
     picture = np.full((height, width, 3), 0.5)
     for channel, epsilon in enumerate((view.lateral_chromatic[0], 0.0, view.lateral_chromatic[1])):
-        seen = np.asarray(view.centre_um) + (1 + epsilon) * g @ view.matrix.T
-        z = view.defocus_um + (view.axial_chromatic_um[0], 0.0, view.axial_chromatic_um[1])[channel]
+        seen = np.asarray(view.centre_um) + g / (1 + epsilon) @ view.matrix.T
+        z = view.defocus_um - (view.axial_chromatic_um[0], 0.0, view.axial_chromatic_um[1])[channel]
         for f, phase in found:
             contrast = otf(
                 view.numerical_aperture, WAVELENGTHS_UM[channel], z, np.hypot(*f)[None], index=n
@@ -305,9 +305,18 @@ def test_colours_are_displaced_by_their_magnification() -> None:
     right = picture[:, 320:, :]
     red = displacement_px(right[..., 1], right[..., 0])
     blue = displacement_px(right[..., 1], right[..., 2])
-    # pixels 320..399 look 159.5 px right of the centre; a larger g(d) moves the content inward
-    np.testing.assert_allclose(red, [-0.002 * 159.5, 0], atol=0.03)
-    np.testing.assert_allclose(blue, [0.003 * 159.5, 0], atol=0.06)
+    # pixels 320..399 look 159.5 px right of the centre; a larger image moves its content outward
+    np.testing.assert_allclose(red, [0.002 * 159.5, 0], atol=0.03)
+    np.testing.assert_allclose(blue, [-0.003 * 159.5, 0], atol=0.06)
+
+
+def test_a_colour_is_sharpest_where_its_focus_is() -> None:
+    axial = (1.0, -1.5)
+    stack = np.arange(-3, 3.01, 0.5)
+    pictures = [transmit(Tissue(), view_20x(defocus_um=z, axial_chromatic_um=axial)) for z in stack]
+    for channel, focus_um in ((0, 1.0), (1, 0.0), (2, -1.5)):
+        contrast = [picture[..., channel].std() for picture in pictures]
+        assert stack[int(np.argmax(contrast))] == pytest.approx(focus_um, abs=0.5)
 
 
 def _pixels(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[int, int, int, int]:

@@ -193,3 +193,27 @@ def test_a_grid_beyond_the_limits_is_refused_before_anything_moves(rig: Rig) -> 
 def test_wrong_objectives_are_refused(rig: Rig, low: str, high: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         planned(rig, low=low, high=high)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rows": 0},
+        {"columns": -1},
+        {"overlap": 1.0},
+        {"overlap": -0.1},
+        {"overlap": float("nan")},
+        {"coverage": "most"},
+        {"order": "spiral"},
+    ],
+    ids=str,
+)
+def test_impossible_options_are_refused(rig: Rig, wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        planned(rig, **wrong)
+
+
+def test_a_plan_that_could_not_turn_the_nosepiece_is_refused_before_it_starts() -> None:
+    rig = make_rig(**{"z_limits_um = [-1000.0, 50.0]": "z_limits_um = [-400.0, 50.0]"})
+    with pytest.raises(InputError, match=r"cannot be retracted by 500 µm .*-495.00 µm is outside"):
+        planned(rig)

@@ -22,7 +22,7 @@ from scope_sr.config import Rig
 from scope_sr.errors import InputError, SessionError
 from scope_sr.frame import Position
 from scope_sr.plan import Plan, Step
-from scope_sr.session import Session, disk, estimate_bytes, opening, planfile
+from scope_sr.session import Session, disk, estimate_bytes, planfile
 from scope_sr.session.companion import listed_files
 
 OLD_SESSIONS = sorted((Path(__file__).parent / "data").glob("session-*"))
@@ -205,7 +205,7 @@ def test_create_wants_room_for_the_whole_plan(
     assert needed == int(4 * (32 * 32 * 3 * 0.65 + 4000))
     assert Session.estimate_bytes(plan, rig, ratio=1.0) > needed
     usage = shutil.disk_usage(tmp_path)._replace(free=needed // 2)
-    monkeypatch.setattr(opening.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(SessionError, match=r"4 fields need about 24\.0 kB, only 12\.0 kB are free"):
         Session.create(tmp_path / "A" / "B", plan, rig)
     assert not (tmp_path / "A").exists()

@@ -11,7 +11,7 @@ from scope_sr.acquire_pairs.capture import (
     start_position,
 )
 from scope_sr.acquire_pairs.preview import describe_plan, draw_plan, expected_seconds
-from scope_sr.acquire_pairs.summary import Summary, conclude, states_of
+from scope_sr.acquire_pairs.summary import Summary, conclude, concluded, states_of
 
 __all__ = [
     "Captured",
@@ -19,6 +19,7 @@ __all__ = [
     "capture_fields",
     "capture_pairs",
     "conclude",
+    "concluded",
     "describe_plan",
     "draw_plan",
     "expected_seconds",

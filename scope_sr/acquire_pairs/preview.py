@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from rich.console import Console
@@ -13,20 +12,30 @@ from scope_sr.config import Rig, reason
 from scope_sr.errors import InputError
 from scope_sr.imaging.sheet import plan_picture
 from scope_sr.plan import Plan
-from scope_sr.session import estimate_bytes
+from scope_sr.session import estimate_bytes, free_bytes
+
+# python benchmarks/capture.py and benchmarks/render.py, on two cores of 2026
+WRITE_S_PER_MPX = 0.015
+RENDER_S_PER_MPX = 1.0
 
 
 def expected_seconds(plan: Plan, rig: Rig) -> float:
     """Add up the time a plan should take, from the speeds and settle times of the rig."""
-    stage = rig.stage
+    stage, camera = rig.stage, rig.camera
     seconds = 2 * rig.nosepiece.escape_um / stage.z_speed_um_per_s + rig.nosepiece.turn_s
+    seconds += len(plan.steps) * camera.width_px * camera.height_px / 1e6 * WRITE_S_PER_MPX
     here = plan.steps[0].position
     for step in plan.steps:
-        dx, dy = step.position.x_um - here.x_um, step.position.y_um - here.y_um
-        arrives = all(d >= by or d == 0 for d, by in zip((dx, dy), stage.approach_um, strict=True))
-        legs = 1 if arrives else 2
-        seconds += max(abs(dx), abs(dy)) / stage.speed_um_per_s + legs * stage.settle_ms / 1000
-        seconds += (step.exposure_ms + rig.camera.readout_ms) / 1000
+        ways_um = (step.position.x_um - here.x_um, step.position.y_um - here.y_um)
+        direct = all(
+            way_um >= by_um or way_um == 0
+            for way_um, by_um in zip(ways_um, stage.approach_um, strict=True)
+        )
+        seconds += max(map(abs, ways_um)) / stage.speed_um_per_s
+        seconds += stage.settle_ms / 1000
+        if not direct:
+            seconds += 2 * max(stage.approach_um) / stage.speed_um_per_s + stage.settle_ms / 1000
+        seconds += (step.exposure_ms + camera.readout_ms) / 1000
         here = step.position
     return seconds
 
@@ -48,8 +57,8 @@ def describe_plan(plan: Plan, rig: Rig, out: Path) -> str:
         console.print(_table(plan, rig), highlight=False)
     return text.get() + (
         f"{covered_um2(plan, rig) / 1e6:.2f} mm² of specimen, about"
-        f" {estimate_bytes(plan, rig) / 1e6:.0f} MB on disk ({_free_mb(out)} MB free),"
-        f" about {_time(expected_seconds(plan, rig))}"
+        f" {estimate_bytes(plan, rig) / 1e6:.0f} MB on disk ({free_bytes(out) / 1e6:.0f} MB free),"
+        f" about {_time(expected_seconds(plan, rig))}{_rendering(plan, rig)}"
     )
 
 
@@ -91,6 +100,14 @@ def _table(plan: Plan, rig: Rig) -> Table:
     return table
 
 
+def _rendering(plan: Plan, rig: Rig) -> str:
+    """Say what a simulator takes on top: it computes each image."""
+    if rig.backend != "simulated":
+        return ""
+    seconds = len(plan.steps) * rig.camera.width_px * rig.camera.height_px / 1e6 * RENDER_S_PER_MPX
+    return f", and about {_time(seconds)} for the simulator to compute the images"
+
+
 def _time(seconds: float) -> str:
     """Say a time as people do.
 
@@ -103,10 +120,3 @@ def _time(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {seconds % 60:.0f} s"
     return f"{minutes // 60} h {minutes % 60} min"
-
-
-def _free_mb(folder: Path) -> int:
-    home = folder.absolute()
-    while not home.exists():
-        home = home.parent
-    return round(shutil.disk_usage(home).free / 1e6)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from dataclasses import dataclass
 
 from scope_sr.acquire_pairs.preview import covered_um2
 from scope_sr.plan import Pass
 from scope_sr.session import Session
+
+SHEET, SUMMARY = "contact-sheet.png", "summary.json"
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,16 @@ class Summary:
 def conclude(session: Session, seconds: float) -> Summary:
     """Write the contact sheet and the summary of a session, complete or not."""
     states = states_of(session)
-    _write_sheet(session, states)
+    session.keep(SHEET, _sheet(session, states))
     summary = _summary(session, states, seconds)
-    text = json.dumps({**dataclasses.asdict(summary), "complete": summary.complete}, indent=2)
-    (session.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    table = {**dataclasses.asdict(summary), "complete": summary.complete}
+    session.keep(SUMMARY, (json.dumps(table, indent=2) + "\n").encode())
     return summary
+
+
+def concluded(session: Session) -> bool:
+    """Say whether contact sheet and summary are there."""
+    return all((session.folder / name).is_file() for name in (SHEET, SUMMARY))
 
 
 def states_of(session: Session) -> dict[str, str]:
@@ -60,7 +68,7 @@ def states_of(session: Session) -> dict[str, str]:
     return states
 
 
-def _write_sheet(session: Session, states: dict[str, str]) -> None:
+def _sheet(session: Session, states: dict[str, str]) -> bytes:
     from scope_sr.imaging.sheet import contact_sheet
 
     plan = session.plan
@@ -71,9 +79,9 @@ def _write_sheet(session: Session, states: dict[str, str]) -> None:
     sheet = contact_sheet(
         plan, session.record, session.read, states, title, session.rig.camera.full_scale
     )
-    part = session.folder / "contact-sheet.png.part"
-    sheet.save(part, format="PNG")
-    part.replace(session.folder / "contact-sheet.png")
+    png = io.BytesIO()
+    sheet.save(png, format="PNG")
+    return png.getvalue()
 
 
 def _summary(session: Session, states: dict[str, str], seconds: float) -> Summary:

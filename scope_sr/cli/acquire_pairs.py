@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scope_sr.cli.options import INTERRUPTED, GridType, PlaceType, ShareType
+from scope_sr.cli.options import INTERRUPTED, FolderType, GridType, PlaceType, ShareType
 from scope_sr.errors import InputError, MicroscopeError
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=FolderType(),
     default=None,
     help="Folder of the session, made if needed.  [pairs-DATE-TIME]",
 )
@@ -100,12 +99,14 @@ def acquire_pairs(**options: Any) -> None:  # noqa: ANN401
       scope-sr acquire-pairs --rig my-rig.toml --grid 5x5 --tissue-only --out slide-17
       scope-sr acquire-pairs --resume --out slide-17
     """
-    if options.pop("resume"):
+    resume, dry_run = options.pop("resume"), options.pop("dry_run")
+    if resume and dry_run:
+        _say_what_is_left(**options)
+    elif resume:
         _resume(**options)
-    elif options.pop("dry_run"):
+    elif dry_run:
         _dry_run(**options)
     else:
-        options.pop("dry_run", None)
         _acquire(**options)
 
 
@@ -129,28 +130,40 @@ def _acquire(*, rig: str | None, out: Path | None, **options: Any) -> None:  # n
             _run(microscope, session)
 
 
-def _resume(
-    *,
-    rig: str | None,
-    out: Path | None,
-    dry_run: bool,
-    **options: Any,  # noqa: ANN401
-) -> None:
+def _resume(*, rig: str | None, out: Path | None, **options: Any) -> None:  # noqa: ANN401
+    from scope_sr.acquire_pairs import concluded
     from scope_sr.config import load_rig
     from scope_sr.microscope import open_microscope
     from scope_sr.session import Session
 
+    with Session.resume(_named(out), rig=load_rig(rig) if rig else None) as session:
+        _refuse_other_plan(session.plan, options)
+        _say_left(session)
+        if session.remaining() or not concluded(session):
+            with open_microscope(session.rig, log_folder=session.folder) as microscope:
+                _run(microscope, session)
+
+
+def _say_what_is_left(*, rig: str | None, out: Path | None, **options: Any) -> None:  # noqa: ANN401
+    from scope_sr.acquire_pairs import describe_plan
+    from scope_sr.session import Session
+
+    session = Session.open(_named(out))
+    _refuse_other_plan(session.plan, options)
+    click.echo(describe_plan(session.plan, session.rig, session.folder))
+    _say_left(session)
+
+
+def _named(out: Path | None) -> Path:
     if out is None:
         msg = "--resume needs --out DIR: which session shall go on?"
         raise InputError(msg)
-    with Session.resume(out, rig=load_rig(rig) if rig else None) as session:
-        _refuse_other_plan(session.plan, options)
-        left = session.remaining()
-        click.echo(f"{out}: {len(left)} of {len(session.plan.steps)} fields are left to capture.")
-        if dry_run or not left:
-            return
-        with open_microscope(session.rig, log_folder=out) as microscope:
-            _run(microscope, session)
+    return out
+
+
+def _say_left(session: Session) -> None:
+    left, total = len(session.remaining()), len(session.plan.steps)
+    click.echo(f"{session.folder}: {left} of {total} fields are left to capture.")
 
 
 def _refuse_other_plan(plan: Plan, options: dict[str, Any]) -> None:
@@ -185,14 +198,13 @@ def _dry_run(*, rig: str | None, out: Path | None, **options: Any) -> None:  # n
     from scope_sr.config import load_rig
     from scope_sr.microscope import open_microscope
 
-    options.pop("dry_run", None)
     loaded = load_rig(rig or "simulated")
     record = CalibrationRecord.of_rig(loaded)
     with open_microscope(loaded) as microscope:
         plan = _plan(loaded, record, microscope, **options)
     _say_uncalibrated(record)
     click.echo(describe_plan(plan, loaded, out or Path()))
-    picture = Path(f"{out}-plan.png" if out else time.strftime("plan-%Y-%m-%d-%H%M%S.png"))
+    picture = Path(f"{out.name}-plan.png" if out else time.strftime("plan-%Y-%m-%d-%H%M%S.png"))
     draw_plan(plan, record, loaded, picture)
     click.echo(f"Picture: {picture}\nNothing was moved. Leave out --dry-run to capture.")
 
@@ -231,14 +243,15 @@ def _run(microscope: GuardedMicroscope, session: Session) -> None:
     try:
         for _ in _with_progress(capture_fields(microscope, session), session):
             pass
+        summary = conclude(session, time.monotonic() - began_s)
     except KeyboardInterrupt:
         microscope.stop()
         click.echo(f"\nStopped. {_way_on(session)}", err=True)
         sys.exit(INTERRUPTED)
-    except MicroscopeError as error:
+    except (MicroscopeError, InputError) as error:
         msg = f"{error}. {_way_on(session)}"
         raise type(error)(msg) from error
-    _print_summary(conclude(session, time.monotonic() - began_s), session)
+    _print_summary(summary, session)
 
 
 def _way_on(session: Session) -> str:

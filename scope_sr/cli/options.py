@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import click
@@ -62,3 +63,17 @@ class PlaceType(click.ParamType):
         if len(numbers) not in {2, 3} or not all(map(math.isfinite, numbers)):
             self.fail(f"{value!r} is not a stage position; write X,Y in µm, like 1200,-350", param)
         return Position(*numbers, *([math.nan] if len(numbers) == 2 else []))
+
+
+class FolderType(click.ParamType):
+    """A folder that need not be there yet; not an option that slipped into its place."""
+
+    name = "DIR"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Path:  # noqa: ANN401
+        """Read a path, refusing what looks like the next option."""
+        if isinstance(value, Path):
+            return value
+        if not value.strip() or value.startswith("-"):
+            self.fail(f"{value!r} is no folder; write the folder's name after the option", param)
+        return Path(value)

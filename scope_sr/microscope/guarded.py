@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import queue
 import threading
@@ -11,12 +13,21 @@ from types import TracebackType
 from typing import Generic, TypeVar, cast
 
 from scope_sr.config import Rig
-from scope_sr.errors import DeadlineError, InputError, LimitError, MicroscopeError, ReadbackError
+from scope_sr.errors import (
+    DeadlineError,
+    InputError,
+    LimitError,
+    MicroscopeError,
+    ReadbackError,
+    StoppedError,
+)
 from scope_sr.frame import Frame, Position
 from scope_sr.microscope.protocol import Microscope
-from scope_sr.plan import outside
+from scope_sr.plan import outside, retracted
 
 T = TypeVar("T")
+
+STOP_S = 2.0  # a stop that takes longer is no stop
 
 
 class GuardedMicroscope:
@@ -24,8 +35,9 @@ class GuardedMicroscope:
 
     Keeps every law of :class:`~scope_sr.microscope.protocol.Microscope` whatever the backend does:
     outside the limits it refuses, it retracts before the nosepiece turns, arrives from one side,
-    reads back after each move, and gives up on a device that does not answer in time. Use it as a
-    context manager; leaving the block stops the stage and closes the devices.
+    reads back after each move, and gives up on a device that does not answer in time. Verbs of
+    several motions are carried out one after the other, whichever threads ask. Use it as a context
+    manager; leaving the block stops the stage and closes the devices.
     """
 
     def __init__(self, backend: Microscope, rig: Rig) -> None:
@@ -33,10 +45,14 @@ class GuardedMicroscope:
         self._backend = backend
         self._hardware = Lane("microscope")
         self._frames = Lane("camera stream")
+        self._emergency = Lane("stop")
+        self._one_at_a_time = threading.RLock()
+        self._stopped = threading.Event()
         self._dead = ""
         self._closed = False
         self._streaming = False
         self._taken_up = False
+        self._escaped = False
         self._sent: Position | None = None
 
     def __enter__(self) -> GuardedMicroscope:
@@ -55,53 +71,49 @@ class GuardedMicroscope:
         return self._ask("the stage", self._backend.position, self.rig.deadlines.move_s)
 
     def move_to(self, position: Position) -> None:
-        """Move and return settled; limits raise, the place is read back, XY arrives from below.
+        """Move and return settled; limits raise, the place is read back, each axis is taken up.
 
         A retracting focus drive moves before the stage, an approaching one after it, so that the
         lens is never near the glass while the stage travels.
         """
         target = Position(float(position.x_um), float(position.y_um), float(position.z_um))
-        self._refuse_outside(target)
-        here = self._here()
-        if self._retracts(here, target):
-            here = self._go(here, Position(here.x_um, here.y_um, target.z_um))
-        before = self._approach(here, target)
-        if before is not None:
-            here = self._go(here, Position(*before, here.z_um))
-        here = self._go(here, Position(target.x_um, target.y_um, here.z_um))
-        self._taken_up = True
-        if target.z_um != here.z_um:
-            self._go(here, target)
+        with self._one_at_a_time:
+            self._refuse_outside(target)
+            here = self._here()
+            way = self._way(here, target)
+            taken_up, self._taken_up = self._taken_up, False
+            self._escaped = self._escaped and target.z_um == here.z_um
+            for place in way:
+                here = self._go(here, place)
+            self._taken_up = taken_up or bool(way)
 
     def objective(self) -> str:
         """Name the objective in the light path."""
         return self._ask("the nosepiece", self._backend.objective, self.rig.deadlines.turn_s)
 
     def select_objective(self, name: str) -> None:
-        """Retract, turn, read the label back, return to the same focus."""
+        """Retract, turn, read the label back; the objective stays retracted."""
         if name not in self.rig.objectives:
             known = ", ".join(self.rig.objectives)
             msg = f"objective {name!r} is not on rig {self.rig.name}; it has {known}"
             raise InputError(msg)
-        if self.objective() == name:
-            return
-        here = self._here()
-        retracted = self._go(here, self._escape(here))
-        nosepiece = self.rig.nosepiece
-        self._ask(
-            "the nosepiece",
-            lambda: self._backend.select_objective(name),
-            nosepiece.turn_s * 2 + self.rig.deadlines.turn_s,
-        )
-        found = self.objective()
+        with self._one_at_a_time:
+            if self.objective() == name:
+                return
+            self._escape()
+            self._ask(
+                "the nosepiece",
+                self._unless_stopped(lambda: self._backend.select_objective(name)),
+                self.rig.nosepiece.turn_s * 2 + self.rig.deadlines.turn_s,
+            )
+            found = self.objective()
         if found != name:
             msg = (
                 f"the nosepiece reports {found} after it was turned to {name}; the objective stays"
-                f" retracted by {nosepiece.escape_um:g} µm: look at the nosepiece and at the slots"
-                f" in {self.rig.source}"
+                f" retracted by {self.rig.nosepiece.escape_um:g} µm: look at the nosepiece and at"
+                f" the slots in {self.rig.source}"
             )
             raise ReadbackError(msg)
-        self._go(retracted, here)
 
     def exposure_ms(self) -> float:
         """Say the exposure the camera will use, in ms."""
@@ -112,19 +124,21 @@ class GuardedMicroscope:
         if not (math.isfinite(exposure_ms) and exposure_ms > 0):
             msg = f"an exposure of {exposure_ms:g} ms cannot be; it must be above 0"
             raise InputError(msg)
-        self._ask(
-            "the camera",
-            lambda: self._backend.set_exposure(float(exposure_ms)),
-            self.rig.deadlines.snap_s,
-        )
+        with self._one_at_a_time:
+            self._ask(
+                "the camera",
+                lambda: self._backend.set_exposure(float(exposure_ms)),
+                self.rig.deadlines.snap_s,
+            )
 
     def snap(self) -> Frame:
         """Take one image and check that it is what the rig's camera delivers."""
-        if self._streaming:
-            msg = "the camera is streaming; stop the stream before a snap"
-            raise MicroscopeError(msg)
-        longest_s = self.exposure_ms() / 1000 + self.rig.deadlines.snap_s
-        frame = self._ask("the camera", self._backend.snap, longest_s)
+        with self._one_at_a_time:
+            if self._streaming:
+                msg = "the camera is streaming; stop the stream before a snap"
+                raise MicroscopeError(msg)
+            longest_s = self.exposure_ms() / 1000 + self.rig.deadlines.snap_s
+            frame = self._ask("the camera", self._unless_stopped(self._backend.snap), longest_s)
         camera = self.rig.camera
         shape: tuple[int, ...] = (camera.height_px, camera.width_px)
         shape = (*shape, 3) if camera.color else shape
@@ -138,8 +152,9 @@ class GuardedMicroscope:
 
     def start_stream(self) -> None:
         """Let the camera run freely."""
-        self._ask("the camera", self._backend.start_stream, self.rig.deadlines.snap_s)
-        self._streaming = True
+        with self._one_at_a_time:
+            self._ask("the camera", self._backend.start_stream, self.rig.deadlines.snap_s)
+            self._streaming = True
 
     def latest(self, after: int) -> Frame | None:
         """Give the newest frame above number `after`, else None."""
@@ -150,12 +165,24 @@ class GuardedMicroscope:
 
     def stop_stream(self) -> None:
         """End the stream."""
-        self._ask("the camera", self._backend.stop_stream, self.rig.deadlines.snap_s)
-        self._streaming = False
+        with self._one_at_a_time:
+            self._ask("the camera", self._backend.stop_stream, self.rig.deadlines.snap_s)
+            self._streaming = False
 
     def stop(self) -> None:
-        """Stop all motion at once: past every queue, from any thread."""
-        self._backend.stop()
+        """Stop all motion at once, past every queue, from any thread; motion waits for `rearm`."""
+        self._stopped.set()
+        try:
+            self._emergency.call(self._backend.stop, STOP_S)
+        except TimeoutError as error:
+            msg = f"the microscope did not confirm a stop within {STOP_S:g} s; stop it by hand"
+            raise DeadlineError(msg) from error
+
+    def rearm(self) -> None:
+        """Allow motion again after a stop."""
+        with self._one_at_a_time:
+            self._ask("the microscope", self._backend.rearm, self.rig.deadlines.move_s)
+            self._stopped.clear()
 
     def close(self) -> None:
         """Stop everything and let go of the devices; twice is fine."""
@@ -163,15 +190,20 @@ class GuardedMicroscope:
             return
         self._closed = True
         try:
-            self._backend.stop()
+            self._stop_quietly()
             if not self._dead:  # a dead device would not answer this either
                 self._hardware.call(self._backend.close, self.rig.deadlines.move_s)
         except TimeoutError as error:
             msg = f"the microscope did not close within {self.rig.deadlines.move_s:.1f} s"
             raise DeadlineError(msg) from error
         finally:
-            self._hardware.end()
-            self._frames.end()
+            for lane in (self._hardware, self._frames, self._emergency):
+                lane.end()
+
+    def _stop_quietly(self) -> None:
+        """Stop where another error is on its way, which must not be lost to a failing stop."""
+        with contextlib.suppress(Exception):
+            self.stop()
 
     def _refuse_outside(self, target: Position) -> None:
         if not all(map(math.isfinite, (target.x_um, target.y_um, target.z_um))):
@@ -182,54 +214,59 @@ class GuardedMicroscope:
             msg = f"{fault}; nothing moved"
             raise LimitError(msg)
 
-    def _toward(self) -> float:
-        return 1.0 if self.rig.stage.toward_specimen == "+z" else -1.0
-
-    def _retracts(self, here: Position, target: Position) -> bool:
-        return (target.z_um - here.z_um) * self._toward() < 0
-
-    def _escape(self, here: Position) -> Position:
-        z_um = here.z_um - self._toward() * self.rig.nosepiece.escape_um
-        safe = Position(here.x_um, here.y_um, z_um)
+    def _escape(self) -> None:
+        """Retract before a turn, unless the last turn left the objective retracted."""
+        here = self._here()
+        if self._escaped and here == self._sent:
+            return
+        safe = retracted(self.rig, here)
         fault = outside(self.rig, safe)
         if fault:
             msg = (
                 f"cannot retract {self.rig.nosepiece.escape_um:g} µm before the nosepiece turns:"
-                f" {fault}; lower the focus limits or escape_um; nothing moved"
+                f" {fault}; widen z_limits_um or shorten escape_um; nothing moved"
             )
             raise LimitError(msg)
-        return safe
+        self._go(here, safe)
+        self._escaped = True
 
-    def _approach(self, here: Position, target: Position) -> tuple[float, float] | None:
-        """Find the waypoint from which both axes arrive moving up, or None if none is needed."""
-        stage = self.rig.stage
-        waypoint = []
-        needed = False
-        for now_um, to_um, by_um, (lowest_um, _) in zip(
-            (here.x_um, here.y_um),
-            (target.x_um, target.y_um),
-            stage.approach_um,
-            (stage.x_limits_um, stage.y_limits_um),
-            strict=True,
-        ):
-            start_um = max(lowest_um, to_um - by_um)
-            still = self._taken_up and abs(to_um - now_um) < 1e-6
-            arrives = still or now_um <= start_um
-            needed = needed or (by_um > 0 and not arrives)
-            waypoint.append(now_um if arrives else start_um)
-        return (waypoint[0], waypoint[1]) if needed else None
+    def _way(self, here: Position, target: Position) -> list[Position]:
+        """Lay out the legs of a move: off in z, a waypoint in x and y, across, into focus."""
+        stage, toward = self.rig.stage, self.rig.toward
+        z_um = self._take_up(
+            here.z_um * toward,
+            target.z_um * toward,
+            stage.z_approach_um,
+            min(limit_um * toward for limit_um in stage.z_limits_um),
+        )
+        x_um = self._take_up(here.x_um, target.x_um, stage.approach_um[0], stage.x_limits_um[0])
+        y_um = self._take_up(here.y_um, target.y_um, stage.approach_um[1], stage.y_limits_um[0])
+        across = Position(target.x_um, target.y_um, z_um * toward)
+        legs = [
+            Position(here.x_um, here.y_um, across.z_um),
+            Position(x_um, y_um, across.z_um),
+            across,
+            target,
+        ]
+        return [leg for before, leg in itertools.pairwise([here, *legs]) if leg != before]
+
+    def _take_up(self, now_um: float, to_um: float, by_um: float, lowest_um: float) -> float:
+        """Give the place from which an axis can arrive moving up: where it is, if that will do."""
+        start_um = max(lowest_um, to_um - by_um)
+        still = self._taken_up and to_um == now_um
+        return now_um if still or now_um <= start_um else start_um
 
     def _go(self, here: Position, target: Position) -> Position:
         """Send the devices to one place and read it back; a second try, then an error."""
         deadline_s = self._travel_s(here, target) + self.rig.deadlines.move_s
         self._sent = None
         for _ in range(2):
-            self._ask("the stage", lambda: self._backend.move_to(target), deadline_s)
+            send = self._unless_stopped(lambda: self._backend.move_to(target))
+            self._ask("the stage", send, deadline_s)
             found = self.position()
             if self._is_at(found, target):
                 self._sent = target
                 return target
-        self._taken_up = False
         msg = (
             f"the stage was sent to {target.describe()} and reports {found.describe()}, twice;"
             f" tolerance is {self.rig.stage.tolerance_um:g} µm in x and y and"
@@ -240,8 +277,8 @@ class GuardedMicroscope:
     def _here(self) -> Position:
         """Where the stage was sent if it is still there, else where it says it is.
 
-        The read-back is rounded by the device; sending it back would move
-        the stage by the rounding.
+        The read-back is rounded by the device; sending it back would move the stage by the
+        rounding.
         """
         here = self.position()
         if self._sent is not None and self._is_at(here, self._sent):
@@ -262,6 +299,17 @@ class GuardedMicroscope:
         z_um = abs(target.z_um - here.z_um)
         return 3 * (xy_um / stage.speed_um_per_s + z_um / stage.z_speed_um_per_s)
 
+    def _unless_stopped(self, verb: Callable[[], T]) -> Callable[[], T]:
+        """Look for a stop at the last moment, in the thread that makes the call."""
+
+        def guarded_verb() -> T:
+            if self._stopped.is_set():
+                msg = "stopped; nothing more is moved until rearm()"
+                raise StoppedError(msg)
+            return verb()
+
+        return guarded_verb
+
     def _ask(
         self, who: str, verb: Callable[[], T], deadline_s: float, lane: Lane | None = None
     ) -> T:
@@ -277,10 +325,10 @@ class GuardedMicroscope:
                 f"{who} did not answer within {deadline_s:.1f} s; look at the device and its"
                 f" cable, then start again (deadlines in {self.rig.source})"
             )
-            self._backend.stop()
+            self._stop_quietly()
             raise DeadlineError(self._dead) from error
         except KeyboardInterrupt:
-            self._backend.stop()
+            self._stop_quietly()
             raise
 
 

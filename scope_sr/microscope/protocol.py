@@ -1,4 +1,4 @@
-"""The microscope: twelve verbs, and the laws every backend keeps.
+"""The microscope: thirteen verbs, and the laws every backend keeps.
 
 One contract suite (``tests/test_microscope_contract.py``) holds each backend to these laws.
 Backends are dumb adapters: they do not log, retry, save or judge. Safety stands in
@@ -24,7 +24,7 @@ class Microscope(Protocol):
 
         On return :meth:`position` is within the rig's tolerance of `position`, or this raised.
         A position outside the limits raises :class:`~scope_sr.errors.LimitError` before anything
-        moves; nothing is ever clipped. :meth:`stop` from another thread ends it early with
+        moves; nothing is ever clipped. :meth:`stop` ends it early with
         :class:`~scope_sr.errors.StoppedError`.
         """
         ...
@@ -34,11 +34,12 @@ class Microscope(Protocol):
         ...
 
     def select_objective(self, name: str) -> None:
-        """Turn the nosepiece and return settled, at the stage position it started from.
+        """Turn the nosepiece and return settled.
 
-        The objective is retracted by the rig's ``escape_um`` before the nosepiece turns. On return
-        :meth:`objective` equals `name`, or this raised and the objective stays retracted. An
-        unknown name raises :class:`~scope_sr.errors.InputError` and nothing moves.
+        The objective is retracted by the rig's ``escape_um`` before the nosepiece turns, and stays
+        there: where the new one is in focus the caller knows, and :meth:`move_to` goes there. On
+        return :meth:`objective` equals `name`, or this raised. If it is in place already, nothing
+        moves; an unknown name raises :class:`~scope_sr.errors.InputError` and nothing moves.
         """
         ...
 
@@ -71,7 +72,15 @@ class Microscope(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stop all motion at once; safe from any thread at any time."""
+        """Stop all motion at once; safe from any thread at any time.
+
+        It latches: until :meth:`rearm`, :meth:`move_to`, :meth:`select_objective` and :meth:`snap`
+        raise :class:`~scope_sr.errors.StoppedError`, so that no stop is lost between two moves.
+        """
+        ...
+
+    def rearm(self) -> None:
+        """Allow motion again after a stop."""
         ...
 
     def close(self) -> None:

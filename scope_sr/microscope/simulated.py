@@ -23,7 +23,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.config import AXES, Rig, TrueObjective
+from scope_sr.config import AXES, Rig, TrueObjective, reason
 from scope_sr.errors import InputError, MicroscopeError, StoppedError
 from scope_sr.frame import Frame, Position
 from scope_sr.specimen.fast import FastRenderer
@@ -63,7 +63,8 @@ class SimulatedMicroscope:
         self._turn_um = (0.0, 0.0, 0.0)
         self._motion = Motion(still := Position(0.0, 0.0, 0.0), still, 0.0, 0.0)
         self._commanded = still
-        self._play_um = (0.0, 0.0)
+        self._play_um = (0.0, 0.0, 0.0)
+        self._error_um = (0.0, 0.0, 0.0)
         self._exposure_ms = rig.objectives[rig.low].exposure_ms
         self._number = 0
         self._stream_from: tuple[float, int] | None = None
@@ -77,19 +78,20 @@ class SimulatedMicroscope:
 
     def move_to(self, position: Position) -> None:
         """Drive all axes at once, at finite speed, and settle."""
-        self._clock.clear_stop()
-        start = self._motion.at(self._clock.now_s())
-        self._follow_play(position)
-        self._motion = Motion(start, position, self._clock.now_s(), self._travel_s(start, position))
-        self._commanded = position
-        if self._motion.seconds == 0:
+        now_s = self._clock.now_s()
+        start = self._motion.at(now_s)
+        seconds = self._travel_s(start, position)
+        if seconds == 0:
             return
-        self._draws[("move", *_key(position))] += 1
-        if not self._clock.wait(self._motion.seconds):
-            halted = self._motion.at(self._clock.now_s())
-            self._motion = Motion(halted, halted, 0.0, 0.0)
-            self._commanded = halted
-            msg = f"stopped at {halted.describe()} on the way to {position.describe()}"
+        self._misplace(start, position)
+        self._motion = Motion(start, position, now_s, seconds)
+        self._commanded = position
+        arrived = self._clock.wait(seconds)
+        place = position if arrived else self._motion.at(self._clock.now_s())
+        self._motion = Motion(place, place, 0.0, 0.0)
+        self._commanded = place
+        if not arrived:
+            msg = f"stopped at {place.describe()} on the way to {position.describe()}"
             raise StoppedError(msg)
 
     def objective(self) -> str:
@@ -98,7 +100,6 @@ class SimulatedMicroscope:
 
     def select_objective(self, name: str) -> None:
         """Turn the nosepiece; each turn ends in a slightly different place."""
-        self._clock.clear_stop()
         if not self._clock.wait(self._truth.nosepiece.turn_s):
             msg = f"stopped while the nosepiece turned to {name}"
             raise StoppedError(msg)
@@ -117,7 +118,6 @@ class SimulatedMicroscope:
 
     def snap(self) -> Frame:
         """Expose, read out, and log the true pose of the specimen."""
-        self._clock.clear_stop()
         began = self._clock.utc_s()
         if not self._clock.wait((self._exposure_ms + self._rig.camera.readout_ms) / 1000):
             msg = "stopped during an exposure"
@@ -159,6 +159,10 @@ class SimulatedMicroscope:
         """Break off whatever is moving or exposing."""
         self._clock.stop()
 
+    def rearm(self) -> None:
+        """Let waits last again."""
+        self._clock.clear_stop()
+
     def close(self) -> None:
         """Stop and close the log."""
         self._clock.stop()
@@ -175,34 +179,35 @@ class SimulatedMicroscope:
         )
         return seconds + stage.settle_ms / 1000 if seconds > 0 else 0.0
 
-    def _follow_play(self, position: Position) -> None:
-        """Let the specimen lag in the play of the spindles (a play operator, one per axis)."""
-        backlash = self._truth.stage.backlash_um
-        steps_um = (
-            position.x_um - self._commanded.x_um,
-            position.y_um - self._commanded.y_um,
-        )
-        x_um, y_um = (
+    def _misplace(self, start: Position, target: Position) -> None:
+        """Work out by how much the specimen will miss the target: play, and repeatability.
+
+        The specimen lags in the play of the spindles (a play operator, one per axis). Across and
+        focus draw apart, each only when it moves: a focus stack does not shake the stage.
+        """
+        stage = self._truth.stage
+        steps_um = np.subtract(dataclasses.astuple(target), dataclasses.astuple(start))
+        plays_um = (*stage.backlash_um, stage.z_backlash_um)
+        x_um, y_um, z_um = (
             min(max(lag_um - step_um, 0.0), play_um)
-            for lag_um, step_um, play_um in zip(self._play_um, steps_um, backlash, strict=True)
+            for lag_um, step_um, play_um in zip(self._play_um, steps_um, plays_um, strict=True)
         )
-        self._play_um = (x_um, y_um)
+        self._play_um = (x_um, y_um, z_um)
+        x_um, y_um, z_um = self._error_um
+        place = _key(target)
+        if steps_um[0] or steps_um[1]:
+            x_um, y_um = self._chance("across", *place[:2]).normal(0, stage.repeatability_um, 2)
+        if steps_um[2]:
+            z_um = self._chance("focus", place[2]).normal(0, stage.z_repeatability_um)
+        self._error_um = (float(x_um), float(y_um), float(z_um))
 
     def _true_stage(self) -> Position:
         """Where the specimen really stands: play, repeatability and drift on top of the motors."""
-        stage = self._truth.stage
-        motor = self._motion.at(self._clock.now_s())
-        visit = self._draws[("move", *_key(self._commanded))]
-        rng = self._rng("place", visit, *_key(self._commanded))
-        x_um, y_um = rng.normal(0, stage.repeatability_um, 2)
-        z_um = rng.normal(0, stage.z_repeatability_um)
+        motor = dataclasses.astuple(self._motion.at(self._clock.now_s()))
         minutes = self._clock.now_s() / 60
-        drift = [rate * minutes for rate in stage.drift_um_per_min]
-        return Position(
-            motor.x_um + self._play_um[0] + x_um + drift[0],
-            motor.y_um + self._play_um[1] + y_um + drift[1],
-            motor.z_um + z_um + drift[2],
-        )
+        drift_um = [rate * minutes for rate in self._truth.stage.drift_um_per_min]
+        errors_um = zip(motor, self._play_um, self._error_um, drift_um, strict=True)
+        return Position(*map(sum, errors_um))
 
     def _view(self) -> View:
         """Give what the objective sees of the specimen right now."""
@@ -258,8 +263,6 @@ class SimulatedMicroscope:
     def _log_truth(self, frame: Frame, view: View) -> None:
         if self._log_folder is None:
             return
-        if self._log is None:
-            self._log = _open_log(self._log_folder / "truth.jsonl")
         truth = {
             "number": frame.number,
             "time": frame.time,
@@ -272,8 +275,14 @@ class SimulatedMicroscope:
             "distortion": view.distortion,
             "turn_um": self._turn_um,
         }
-        self._log.write(json.dumps(truth) + "\n")
-        self._log.flush()
+        path = self._log_folder / "truth.jsonl"
+        try:
+            self._log = self._log or _open_log(path)
+            self._log.write(json.dumps(truth) + "\n")
+            self._log.flush()
+        except OSError as error:
+            msg = f"{path}: the simulator cannot log its truth ({reason(error)}); see to the disk"
+            raise MicroscopeError(msg) from error
 
 
 @dataclass(frozen=True)
@@ -344,13 +353,13 @@ def _refuse_empty_magnification(
     rig: Rig, lenses: dict[str, TrueObjective], specimen_um: float
 ) -> None:
     """Pixels finer than the specimen's own sampling would show detail nobody ever saw."""
-    for name in (rig.low, rig.high):
-        size_um = lenses[name].pixel_size_um or 0.0
+    for name, lens in lenses.items():
+        size_um = lens.pixel_size_um or 0.0
         if size_um < specimen_um * 0.999:
             msg = (
                 f"{rig.source}: objectives.{name}: pixels of {size_um:.4g} µm are finer than the"
-                f" specimen's own {specimen_um:.4g} µm; choose a weaker objective, larger camera"
-                " pixels or a finer specimen image"
+                f" specimen's own {specimen_um:.4g} µm; remove the objective, or choose larger"
+                " camera pixels or a finer specimen image"
             )
             raise InputError(msg)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -74,6 +75,21 @@ def remove(paths: Iterable[Path]) -> None:
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
             _remove(path)
+
+
+def free_bytes(folder: Path) -> int:
+    """Give the room on the disk where a folder is, or will be."""
+    home = folder.absolute()
+    while not _exists(home):
+        home = home.parent
+    return shutil.disk_usage(home).free
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for the file system
+        return False
 
 
 def in_words(size_bytes: float) -> str:

@@ -212,6 +212,18 @@ class Session:
             self.journal.record(entry)
         return entry
 
+    def keep(self, name: str, data: bytes) -> None:
+        """Put a file beside the fields, whole or not at all: the contact sheet, the summary.
+
+        Raises
+        ------
+        SessionError
+            The session is open for reading only, or the system refused.
+        """
+        self._refuse_unlocked()
+        with self._told(self.folder / name):
+            disk.store(self.folder / name, data)
+
     def read(self, name: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """Read the pixels of a captured field by its step's name, checking the checksum.
 
@@ -270,14 +282,17 @@ class Session:
 
     def _told(self, path: Path) -> AbstractContextManager[None]:
         """Say of a refusal by the system how much is safe, and how to go on."""
-        captured = sum(entry.event == "captured" for entry in self.entries.values())
-        safe = f"{captured} of {len(self.plan.steps)} fields are safe; "
+        planned = len(self.plan.steps)
+        safe = f"{planned - len(self.remaining())} of {planned} fields are safe; "
         return layout.system_errors(path, layout.resume_command(self.folder), safe)
 
-    def _refuse(self, step: Step) -> None:
+    def _refuse_unlocked(self) -> None:
         if self._lock is None:
             msg = f"{self.folder} is open for reading only; resume it to write"
             raise SessionError(msg)
+
+    def _refuse(self, step: Step) -> None:
+        self._refuse_unlocked()
         if step.name not in self._planned:
             msg = f"{step.name} is not a step of this session's plan"
             raise ValueError(msg)

@@ -56,7 +56,7 @@ class RigFacts:
 
 @dataclass(frozen=True)
 class Header:
-    """``session.json``; `created` is ISO 8601 in UTC, `record` the digest of the calibration."""
+    """``session.json``; `created` is ISO 8601 in UTC, `record` and `specimen` are digests."""
 
     schema: str
     id: str
@@ -67,6 +67,7 @@ class Header:
     rig: RigFacts
     record: str | None
     plan_sha256: str
+    specimen: str | None = None
 
     @property
     def created_s(self) -> float:
@@ -177,7 +178,10 @@ def field_sizes(folder: Path) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for pass_ in PASSES:
         # One scan instead of a stat per file: on Windows and network drives it is far cheaper
-        with contextlib.suppress(FileNotFoundError), os.scandir(folder / pass_) as items:
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(folder / pass_) as items,
+        ):
             sizes |= {f"{pass_}/{item.name}": item.stat().st_size for item in items}
     return sizes
 

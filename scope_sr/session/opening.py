@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import platform
-import shutil
 import time
 import uuid
 from dataclasses import asdict
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from scope_sr.calibration import CalibrationRecord
     from scope_sr.plan import Plan
 
+ENDS_BYTES = 1 << 20
 MARKER = SESSION + disk.PART  # stands from the first act of a beginning to its last
 
 
@@ -74,10 +74,7 @@ def refuse_occupied(folder: Path) -> None:
 
 def refuse_full_disk(folder: Path, plan: Plan, rig: Rig) -> None:
     """Raise SessionError when the plan will not fit on the disk of `folder`."""
-    home = folder.absolute()
-    while not home.exists():
-        home = home.parent
-    needed, free = estimate_bytes(plan, rig), shutil.disk_usage(home).free
+    needed, free = estimate_bytes(plan, rig), disk.free_bytes(folder)
     if needed > free:
         msg = (
             f"{folder}: {len(plan.steps)} fields need about {disk.in_words(needed)}, only"
@@ -112,6 +109,7 @@ def lay_out(folder: Path, plan: Plan, rig: Rig, record: CalibrationRecord | None
         rig=RigFacts(rig.name, rig.source, str(rig.folder), rig.digest, _sha256(rig_toml)),
         record=measured.digest if measured else None,
         plan_sha256=_sha256(plan_json),
+        specimen=_specimen(rig),
     )
     head = json.dumps(asdict(header), ensure_ascii=False, indent=2).encode() + b"\n"
     try:
@@ -140,6 +138,9 @@ def take_lock(folder: Path) -> BaseFileLock:
     except Timeout as error:
         msg = f"{folder} is being written by another scope-sr; wait until it ends, or stop it"
         raise SessionError(msg) from error
+    except NotImplementedError as error:
+        msg = f"{folder}: the drive cannot lock files; choose another --out, on a local drive"
+        raise SessionError(msg) from error
     return lock
 
 
@@ -148,6 +149,12 @@ def refuse_change(folder: Path, stored: Stored, plan: Plan | None, rig: Rig | No
     plan_sha256 = _sha256((folder / PLAN).read_bytes())
     if plan_sha256 != stored.header.plan_sha256:
         msg = f"{folder / PLAN}: changed since the session began; restore it from a copy"
+        raise InputError(msg)
+    if _specimen(stored.rig) != stored.header.specimen:
+        msg = (
+            f"{stored.rig.specimen.image} or its labels are not what they were when {folder} was"
+            " begun; put the old files back, or choose another --out"
+        )
         raise InputError(msg)
     change = planfile.rig_difference(stored.rig, rig) if rig else ""
     change = change or (planfile.plan_difference(stored.plan, plan) if plan else "")
@@ -190,6 +197,28 @@ def _undo(folder: Path) -> None:
     for path in [*saved, *(folder / name for name in names)]:
         with contextlib.suppress(OSError):
             disk.remove([path])
+
+
+def _specimen(rig: Rig) -> str | None:
+    """Tell the images under a simulated objective from others, without reading whole slides."""
+    paths = [rig.folder / name for name in (rig.specimen.image, rig.specimen.labels) if name]
+    if not paths:
+        return None
+    return _sha256(b"".join(map(_ends, paths)))
+
+
+def _ends(path: Path) -> bytes:
+    """Read size, start and end of a file: enough to tell a slide from another."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - ENDS_BYTES))
+            end = file.read(ENDS_BYTES)
+            file.seek(0)
+            return str(size).encode() + file.read(ENDS_BYTES) + end
+    except OSError as error:
+        msg = f"{path}: {reason(error)}; the specimen must be where the rig says"
+        raise InputError(msg) from error
 
 
 def _sha256(data: bytes) -> str:

@@ -8,7 +8,7 @@ Left out against `optics.transmit`: defocus moves in steps of an eighth of λ n/
 first averaged over whole slide pixels, so that what lies above the canvas' own Nyquist frequency
 folds back instead of being cut; reading is OpenCV's bicubic at steps of 1/32 px, which shifts a
 smooth picture by up to 0.05 px, to and fro with the sub-pixel position; light is rounded to 8 bits.
-Agreement on stained tissue: 52 dB or more.
+Agreement on stained tissue: 44 dB or more (``python benchmarks/render.py``).
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class FastRenderer:
                 rows * np.float32(factor) + np.float32(y),
                 cv2.INTER_CUBIC,
             )
-            for plane, factor in zip(canvas.planes, view.magnifications, strict=True)
+            for plane, factor in zip(canvas.planes, view.reaches, strict=True)
         ]
         return np.asarray(cv2.merge(channels), np.uint8)
 

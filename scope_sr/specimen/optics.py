@@ -60,9 +60,9 @@ class View:
     distortion
         Displacement at the corner as a fraction of R.
     lateral_chromatic
-        Magnification of red and of blue against green, minus 1; multiplies g(d).
+        Size of the red and of the blue image against the green, minus 1; divides g(d).
     axial_chromatic_um
-        Added to the defocus of red and of blue.
+        Focus of red and of blue, minus that of green; subtracted from their defocus.
     """
 
     centre_um: tuple[float, float]
@@ -75,17 +75,17 @@ class View:
     axial_chromatic_um: tuple[float, float] = (0.0, 0.0)
 
     @property
-    def magnifications(self) -> tuple[float, float, float]:
-        """How far red, green and blue lie from the centre, against green."""
+    def reaches(self) -> tuple[float, float, float]:
+        """How far out red, green and blue look, against green: a larger image looks less far."""
         red, blue = self.lateral_chromatic
-        return 1.0 + red, 1.0, 1.0 + blue
+        return 1 / (1 + red), 1.0, 1 / (1 + blue)
 
     @property
     def defocus_per_channel_um(self) -> tuple[float, float, float]:
         """Defocus of red, green and blue, held where the blur shows no more."""
         limit = defocus_limit_um(self.numerical_aperture)
         red, blue = self.axial_chromatic_um
-        shifts = (self.defocus_um + red, self.defocus_um, self.defocus_um + blue)
+        shifts = (self.defocus_um - red, self.defocus_um, self.defocus_um - blue)
         red_um, green_um, blue_um = (min(max(z, -limit), limit) for z in shifts)
         return red_um, green_um, blue_um
 
@@ -124,7 +124,7 @@ def region_around(um_per_px: float, view: View, margin_um: float) -> Region:
     """Frame the slide pixels under a view with a margin, in sizes the FFT likes."""
     # a coarse lattice tells the reach of a distorted, turned rectangle to a fraction of a pixel
     x, y = (side * np.arange(-4, 5) / 8 for side in view.size_px)
-    offsets_um = _look(view, x, y).reshape(2, -1) * max(view.magnifications)
+    offsets_um = _look(view, x, y).reshape(2, -1) * max(view.reaches)
     reach_um = offsets_um.min(axis=1) - margin_um, offsets_um.max(axis=1) + margin_um
     low, high = (np.asarray(view.centre_um) + reach for reach in reach_um)
     column, row = math.floor(low[0] / um_per_px), math.floor(-high[1] / um_per_px)
@@ -205,7 +205,7 @@ def transmit(slide: Slide, view: View) -> NDArray[np.float32]:
     coefficients = form_image(samples, slide.um_per_px, view, shape, _spline_prefilter)
     x_um, y_um = view.centre_um
     image = np.empty((view.size_px[1], view.size_px[0], 3), np.float32)
-    for channel, magnification in enumerate(view.magnifications):
+    for channel, magnification in enumerate(view.reaches):
         column = (x_um + offsets_um[0] * magnification) / slide.um_per_px - region.column
         row = -(y_um + offsets_um[1] * magnification) / slide.um_per_px - region.row
         where = row * (shape[0] / region.height), column * (shape[1] / region.width)
