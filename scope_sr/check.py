@@ -74,7 +74,7 @@ def _head(session: Session) -> Iterator[str]:
 
 def _progress(session: Session, report: Report) -> Iterator[str]:
     for pass_, tally in report.passes.items():
-        rest = f", {tally.skipped} skipped" if tally.skipped else ""
+        rest = f", {tally.skipped} left out" if tally.skipped else ""
         yield (
             f"{pass_:<12} {tally.captured} of {tally.planned} fields,"
             f" {tally.rejected} rejected{rest}, {in_words(tally.bytes)}"
@@ -93,8 +93,8 @@ def _table(session: Session) -> Iterator[str]:
 
 def _row(step: Step, entry: Entry | None, remaining: set[str]) -> str:
     if entry is not None and entry.event == "skipped":
-        return f"skipped: {entry.reason}"
-    if entry is None or step.name in remaining:
+        return f"left out: {entry.reason}"
+    if entry is None or (step.name in remaining and not entry.faults):
         return f"{step.position.describe()}  to be captured"
     where = (entry.position or step.position).describe()
     state = "rejected: " + "; ".join(entry.faults) if entry.faults else "good"
@@ -103,8 +103,10 @@ def _row(step: Step, entry: Entry | None, remaining: set[str]) -> str:
 
 
 def _verdict(report: Report) -> Iterator[str]:
+    if report.being_written:
+        yield "another scope-sr is writing to it right now"
     if report.ok:
-        yield "every file is there and as it was written"
+        yield "every file captured so far is there and as it was written"
     else:
         yield f"{_count(len(report.problems), 'problem')}:"
         yield from (f"  {problem}" for problem in report.problems)

@@ -295,6 +295,10 @@ def load_rig(name_or_path: str | Path = "simulated") -> Rig:
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"{path}: no such rig file; the built-in rig is called simulated"
         raise InputError(msg) from error
+    except (IsADirectoryError, PermissionError) as error:
+        kind = "a folder; name a rig file in it" if path.is_dir() else "not to be read by you"
+        msg = f"{path}: {kind}"
+        raise InputError(msg) from error
     except UnicodeDecodeError as error:
         msg = f"{path}: not a text file in UTF-8 (byte {error.start}); a rig is a TOML file"
         raise InputError(msg) from error
@@ -309,7 +313,7 @@ def parse_rig(text: str, *, source: str, folder: Path) -> Rig:
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        msg = f"{source}: not valid TOML: {error}"
+        msg = f"{source}: not valid TOML: {error}{_toml_hint(text, str(error))}"
         raise InputError(msg) from error
     reserved = {"source", "text", "folder"} & table.keys()
     if reserved:
@@ -319,6 +323,18 @@ def parse_rig(text: str, *, source: str, folder: Path) -> Rig:
         return Rig.model_validate({**table, "source": source, "text": text, "folder": folder})
     except ValidationError as error:
         raise InputError(one_line(source, error, Rig)) from error
+
+
+def _toml_hint(text: str, fault: str) -> str:
+    """Recognise the two slips people make most, in the line the parser points to."""
+    place = re.search(r"line (\d+)", fault)
+    lines = text.splitlines()
+    line = lines[int(place[1]) - 1] if place and int(place[1]) <= len(lines) else ""
+    if "\\" in line:
+        return "; write Windows paths with / or in 'single quotes'"
+    if re.search(r"=\s*-?\d+,\d", line):
+        return "; write decimals with a point"
+    return ""
 
 
 def reason(error: BaseException) -> str:

@@ -119,7 +119,7 @@ def plan_pairs(
     """
     low, high = low or rig.low, high or rig.high
     _check_options(rows, columns, overlap, coverage, order)
-    _check_objectives(rig, record, low, high)
+    check_objectives(rig, record, low, high)
     _check_extent(rig, record, low, rows, columns, overlap, origin)
     lows = _low_steps(
         rig, record, low, lattice(rows, columns, _step_px(rig, overlap), order), origin
@@ -161,7 +161,8 @@ def _check_options(rows: int, columns: int, overlap: float, coverage: str, order
             raise InputError(msg)
 
 
-def _check_objectives(rig: Rig, record: CalibrationRecord, low: str, high: str) -> None:
+def check_objectives(rig: Rig, record: CalibrationRecord, low: str, high: str) -> None:
+    """Raise InputError unless `low` and `high` are two objectives of the rig, in that order."""
     known = ", ".join(rig.objectives)
     for option, name in (("low", low), ("high", high)):
         if name not in rig.objectives:
@@ -170,6 +171,9 @@ def _check_objectives(rig: Rig, record: CalibrationRecord, low: str, high: str) 
         if name not in record.objectives:
             msg = f"--{option} {name}: not in the calibration record; calibrate it first"
             raise InputError(msg)
+    if low == high:
+        msg = f"--low {low} --high {high}: a pair needs two objectives; rig {rig.name} has {known}"
+        raise InputError(msg)
     sizes = [record.objectives[name].pixel_size_um for name in (low, high)]
     if sizes[1] >= sizes[0]:
         msg = (

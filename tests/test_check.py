@@ -45,7 +45,7 @@ def forget(path: Path) -> None:
 
 # file, what happens to it, the problems (file, then words), and how many fields a resume captures
 DAMAGES: dict[str, tuple[str, Callable[[Path], None], list[tuple[str, str]], int]] = {
-    "missing": (LOW, Path.unlink, [(LOW, "missing; bring it back, then scope-sr acquire")], 1),
+    "missing": (LOW, Path.unlink, [(LOW, "missing; bring it back or let it be")], 1),
     "cut": (HIGH, cut, [(HIGH, "bytes long, ")], 1),
     "flipped": (LOW, flip, [(LOW, "its bytes are not those that were written; delete it")], 0),
     "extra": ("notes.txt", litter, [("notes.txt", "not of this session; move it elsewhere")], 0),
@@ -55,7 +55,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], None], list[tuple[str, str]], int
     "unjournaled": (
         "journal.jsonl",
         forget,
-        [(LOW, "left by a capture that was cut short"), ("low.companion.ome", "out of date")],
+        [(LOW, "left by a capture that was cut short")],
         1,
     ),
     "plan": ("plan.json", edit, [("plan.json", "changed since the session began")], 0),
@@ -119,14 +119,14 @@ def test_a_whole_session_in_words(tmp_path: Path) -> None:
         "objectives   10x (0.5 µm/px) and 20x (0.25 µm/px)",
         "grid         1x2, overlap 5%, center, serpentine",
         "calibration  nominal values of the rig",
-        "high         0 of 2 fields, 0 rejected, 1 skipped, 0 bytes",
+        "high         0 of 2 fields, 0 rejected, 1 left out, 0 bytes",
         "rejected     low/r00c01: no contrast",
-        "every file is there and as it was written",
-        "a resume would capture 1 field (first: high/r00c01-r00c00)",
+        "every file captured so far is there and as it was written",
+        "a resume would capture 2 fields (first: low/r00c01)",
     ):
         assert line in found.text.splitlines()
     assert "good" in found.text
-    assert "skipped: glass" in found.text
+    assert "left out: glass" in found.text
     assert "to be captured" in found.text
 
 

@@ -29,6 +29,8 @@ SMALL = {"width_px = 64": "width_px = 32", "height_px = 48": "height_px = 32"}
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to stand in, with a small rig in it."""
     (tmp_path / "small.toml").write_text(rig_text(**SMALL), encoding="utf-8")
+    (tmp_path / "windows.toml").write_text('image = "C:\\Users\\me.svs"\n', encoding="utf-8")
+    (tmp_path / "comma.toml").write_text("name = 0,30\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -154,7 +156,7 @@ def test_a_capture_killed_before_its_sheet_gets_one_on_resume(
         (["acquire-pairs", "--coverage", "most"], "inscribed"),
         (["acquire-pairs", "--order", "spiral"], "serpentine"),
         (["acquire-pairs", "--rig", "none.toml"], "no such rig file"),
-        (["acquire-pairs", "--rig", "."], "cannot be read as a rig file"),
+        (["acquire-pairs", "--rig", "."], "a folder; name a rig file in it"),
         (["acquire-pairs", "--resume"], "--resume needs --out DIR"),
         (["acquire-pairs", "--resume", "--out", "none"], "none"),
         (["acquire-pairs", "--out", "small.toml"], "small.toml"),
@@ -163,6 +165,8 @@ def test_a_capture_killed_before_its_sheet_gets_one_on_resume(
         (["acquire-pairs", "--dry-run", "--out", "x" * 400], "name too long"),
         (["acquire-pairs", "--out", "x" * 400], "name too long"),
         (["acquire-pairs", "stray"], "stray"),
+        (["acquire-pairs", "--rig", "windows.toml"], "write Windows paths with / or in 'single"),
+        (["acquire-pairs", "--rig", "comma.toml"], "write decimals with a point"),
         (["check"], "DIR"),
         (["check", "none"], "none"),
         (["check", "small.toml"], "small.toml"),
@@ -227,7 +231,9 @@ def test_a_rig_finer_than_the_specimen_is_refused(
     text = rig_text(**SMALL, **{"pixel_size_um = 0.2503": "pixel_size_um = 0.2"})
     (small / "fine.toml").write_text(text, encoding="utf-8")
     message = refused(capsys, "acquire-pairs", "--rig", "fine.toml")
-    assert "pixels of 0.2 µm are finer than the specimen's own 0.25 µm" in message
+    assert "pixels of 0.2 µm with 20x are finer than the specimen's own 0.25 µm" in message
+    others = ["--low", "5x", "--high", "10x", "--grid", "1x1", "--coverage", "center"]
+    assert scope(capsys, "acquire-pairs", "--rig", "fine.toml", *others, "--out", "A")[0] == 0
 
 
 WORDS = st.one_of(
@@ -255,6 +261,50 @@ def test_any_words_end_without_a_traceback(
     assert code in {0, 1, 2}
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) <= 1
+
+
+def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = scope(capsys)
+    assert (code, err) == (0, "")
+    assert "acquire-pairs" in out
+
+
+def test_a_printed_command_can_be_pasted(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shlex
+
+    options = ["--rig", "small.toml", "--grid", "1x1", "--coverage", "center"]
+    _, out, _ = scope(capsys, "acquire-pairs", *options, "--out", "Präparat 3/mo no")
+    command = out.strip().splitlines()[-1].removeprefix("Check it with: ")
+    assert scope(capsys, *shlex.split(command)[1:])[0] == 0
+
+
+def test_rejected_fields_are_said_and_taken_again(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = rig_text(**SMALL, **{"exposure_ms = 12.0": "exposure_ms = 0.1"})
+    (small / "dark.toml").write_text(text, encoding="utf-8")
+    options = ["--rig", "dark.toml", "--grid", "1x2", "--coverage", "center", "--out", "A"]
+    code, out, _ = scope(capsys, "acquire-pairs", *options)
+    assert code == 1
+    assert "2 of 2 low and 0 of 2 high fields, 2 rejected" in out
+    assert "rejected high/r00c00-r00c00: dark" in out
+    code, out, _ = scope(capsys, "check", "A")
+    assert "a resume would capture 2 fields" in out
+    assert scope(capsys, "acquire-pairs", "--resume", "--out", "A")[0] == 1
+
+
+def test_three_rejected_fields_in_a_row_end_the_run(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = rig_text(**SMALL, **{"exposure_ms = 12.0": "exposure_ms = 0.1"})
+    (small / "dark.toml").write_text(text, encoding="utf-8")
+    options = ["--rig", "dark.toml", "--grid", "2x2", "--out", "A"]
+    code, _, err = scope(capsys, "acquire-pairs", *options)
+    message = err.strip().splitlines()[-1]
+    assert code == 1
+    assert "3 fields in a row were rejected" in message
+    assert "is the lamp on" in message
+    assert "4 of 20 fields are safe" in message
 
 
 def test_help_is_fast_and_loads_nothing_heavy() -> None:

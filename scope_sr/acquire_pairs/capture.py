@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scope_sr.acquire_pairs.summary import Summary, conclude
 from scope_sr.calibration import CalibrationRecord
+from scope_sr.errors import MicroscopeError
 from scope_sr.frame import Frame, Position
 from scope_sr.imaging.quality import faults
 from scope_sr.imaging.tissue import glass_level, share_within, tissue_mask
@@ -19,6 +20,7 @@ from scope_sr.microscope.protocol import Microscope
 from scope_sr.plan import Pass, Step
 from scope_sr.session import Entry, Session
 
+MOST_BAD = 3  # rejected fields in a row: then something is wrong with more than a field
 LEAST_TISSUE = 0.05  # share of a high field that must be tissue with tissue_only
 TISSUE_BLUR_UM = 5.0
 
@@ -34,6 +36,14 @@ class Captured:
 
 def capture_pairs(microscope: Microscope, session: Session) -> Summary:
     """Capture what remains of a session, and leave a contact sheet and a summary in its folder.
+
+    Raises
+    ------
+    MicroscopeError
+        The instrument misbehaved, or three fields in a row were rejected; what was captured is safe
+        and a resume goes on.
+    SessionError
+        The disk refused; likewise.
 
     Examples
     --------
@@ -88,12 +98,20 @@ def _capture_pass(microscope: Microscope, session: Session, pass_: Pass) -> Iter
     microscope.select_objective(steps[0].objective)
     microscope.set_exposure(steps[0].exposure_ms)
     previous = None
+    bad_in_a_row = 0
     for step in steps:
         microscope.move_to(step.position)
         frame = microscope.snap()
         found = faults(frame.image, session.rig.camera.full_scale, previous)
         yield Captured(step, session.write(step, frame, found), frame)
         previous = frame.image
+        bad_in_a_row = bad_in_a_row + 1 if found else 0
+        if bad_in_a_row == MOST_BAD:
+            msg = (
+                f"{MOST_BAD} fields in a row were rejected, {step.name} the last ({found[0]});"
+                " mend it and resume, or correct the rig and begin in another folder"
+            )
+            raise MicroscopeError(msg)
 
 
 def _leave_out_glass(session: Session) -> Iterator[Captured]:

@@ -12,7 +12,7 @@ from scope_sr.config import Rig, reason
 from scope_sr.errors import InputError
 from scope_sr.imaging.sheet import plan_picture
 from scope_sr.plan import Plan
-from scope_sr.session import estimate_bytes, free_bytes
+from scope_sr.session import estimate_bytes, free_bytes, in_words
 
 # python benchmarks/capture.py and benchmarks/render.py, on two cores of 2026
 WRITE_S_PER_MPX = 0.015
@@ -57,7 +57,7 @@ def describe_plan(plan: Plan, rig: Rig, out: Path) -> str:
         console.print(_table(plan, rig), highlight=False)
     return text.get() + (
         f"{covered_um2(plan, rig) / 1e6:.2f} mm² of specimen, about"
-        f" {estimate_bytes(plan, rig) / 1e6:.0f} MB on disk ({free_bytes(out) / 1e6:.0f} MB free),"
+        f" {in_words(estimate_bytes(plan, rig))} on disk ({in_words(free_bytes(out))} free),"
         f" about {_time(expected_seconds(plan, rig))}{_rendering(plan, rig)}"
     )
 
@@ -73,7 +73,7 @@ def draw_plan(plan: Plan, record: CalibrationRecord, rig: Rig, path: Path) -> No
     title = (
         f"Plan: {plan.rows} x {plan.columns} fields of {plan.low},"
         f" {len(plan.of_pass('high'))} of {plan.high}\n"
-        f"rig {rig.name}; grey: low fields, green: high fields, orange: way of the stage"
+        f"rig {rig.name}; black: low fields, green: high fields, orange: way of the stage, low pass"
     )
     picture = plan_picture(plan, record, (rig.camera.width_px, rig.camera.height_px), title)
     try:

@@ -16,7 +16,7 @@ SHEET, SUMMARY = "contact-sheet.png", "summary.json"
 
 @dataclass(frozen=True)
 class Summary:
-    """What a session holds, and what this run of it took.
+    """What a session holds, and what this run of it took; ``low`` and ``high`` count good fields.
 
     ``seconds`` is the time of this run, ``area_um2`` the specimen covered by low fields, overlaps
     counted once.
@@ -34,7 +34,7 @@ class Summary:
 
     @property
     def complete(self) -> bool:
-        """Nothing of the plan is left to do."""
+        """Nothing of the plan is left to do: a rejected field is."""
         return self.low + self.high + self.skipped == self.planned
 
 
@@ -55,16 +55,16 @@ def concluded(session: Session) -> bool:
 
 def states_of(session: Session) -> dict[str, str]:
     """Say of each planned field: captured, rejected, skipped or missing."""
-    remaining = {step.name for step in session.remaining()}
+    remaining, there = {step.name for step in session.remaining()}, session.there()
     states = {}
     for step in session.plan.steps:
         entry = session.entries.get(step.name)
-        if entry is None or step.name in remaining:
-            states[step.name] = "missing"
-        elif entry.event == "skipped":
+        if entry is not None and entry.event == "skipped":
             states[step.name] = "skipped"
+        elif step.name not in remaining:
+            states[step.name] = "captured"
         else:
-            states[step.name] = "rejected" if entry.faults else "captured"
+            states[step.name] = "rejected" if step.name in there else "missing"
     return states
 
 
@@ -86,9 +86,7 @@ def _sheet(session: Session, states: dict[str, str]) -> bytes:
 
 def _summary(session: Session, states: dict[str, str], seconds: float) -> Summary:
     def count(pass_: Pass) -> int:
-        return sum(
-            states[step.name] in {"captured", "rejected"} for step in session.plan.of_pass(pass_)
-        )
+        return sum(states[step.name] == "captured" for step in session.plan.of_pass(pass_))
 
     values = list(states.values())
     return Summary(

@@ -15,13 +15,19 @@ from scope_sr.cli.options import INTERRUPTED
 from scope_sr.errors import ScopeSRError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    invoke_without_command=True,
+)
 @click.version_option(__version__, prog_name="scope-sr")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Paired low- and high-magnification microscopy of H&E slides.
 
     Start here, no microscope needed: scope-sr acquire-pairs --grid 2x2
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 cli.add_command(acquire_pairs)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scope_sr.session import Session
 
 
-@click.command("acquire-pairs")
+@click.command("acquire-pairs", short_help="Capture pairs over a grid.")
 @click.option(
     "--grid",
     type=GridType(),
@@ -119,11 +119,11 @@ def _acquire(*, rig: str | None, out: Path | None, **options: Any) -> None:  # n
     if rig is None:
         click.echo("No --rig given: using the simulated microscope.")
     if out is None:
-        out = Path(time.strftime("pairs-%Y-%m-%d-%H%M%S"))
+        out = _unused(time.strftime("pairs-%Y-%m-%d-%H%M%S"))
         click.echo(f"No --out given: saving into {out}")
     loaded = load_rig(rig or "simulated")
     record = CalibrationRecord.of_rig(loaded)
-    with open_microscope(loaded, log_folder=out) as microscope:
+    with open_microscope(_chosen(loaded, record, **options), log_folder=out) as microscope:
         plan = _plan(loaded, record, microscope, **options)
         _say_uncalibrated(record)
         with Session.create(out, plan, loaded, record) as session:
@@ -140,7 +140,8 @@ def _resume(*, rig: str | None, out: Path | None, **options: Any) -> None:  # no
         _refuse_other_plan(session.plan, options)
         _say_left(session)
         if session.remaining() or not concluded(session):
-            with open_microscope(session.rig, log_folder=session.folder) as microscope:
+            chosen = _chosen(session.rig, session.record, session.plan.low, session.plan.high)
+            with open_microscope(chosen, log_folder=session.folder) as microscope:
                 _run(microscope, session)
 
 
@@ -154,6 +155,27 @@ def _say_what_is_left(*, rig: str | None, out: Path | None, **options: Any) -> N
     _say_left(session)
 
 
+def _chosen(
+    rig: Rig,
+    record: CalibrationRecord,
+    low: str | None,
+    high: str | None,
+    **_: Any,  # noqa: ANN401
+) -> Rig:
+    """Open the rig for the two objectives that will be used."""
+    from scope_sr.plan import check_objectives
+
+    low, high = low or rig.low, high or rig.high
+    check_objectives(rig, record, low, high)
+    return rig.model_copy(update={"low": low, "high": high})
+
+
+def _unused(name: str) -> Path:
+    """Give a folder name nobody uses yet: two captures may begin in one second."""
+    taken = (f"{name}{ending}" for ending in ("", *(f"-{n}" for n in range(2, 100))))
+    return next(path for path in map(Path, taken) if not path.exists())
+
+
 def _named(out: Path | None) -> Path:
     if out is None:
         msg = "--resume needs --out DIR: which session shall go on?"
@@ -164,6 +186,8 @@ def _named(out: Path | None) -> Path:
 def _say_left(session: Session) -> None:
     left, total = len(session.remaining()), len(session.plan.steps)
     click.echo(f"{session.folder}: {left} of {total} fields are left to capture.")
+    if not left:
+        click.echo(f"Picture: {session.folder / 'contact-sheet.png'}")
 
 
 def _refuse_other_plan(plan: Plan, options: dict[str, Any]) -> None:
@@ -200,7 +224,7 @@ def _dry_run(*, rig: str | None, out: Path | None, **options: Any) -> None:  # n
 
     loaded = load_rig(rig or "simulated")
     record = CalibrationRecord.of_rig(loaded)
-    with open_microscope(loaded) as microscope:
+    with open_microscope(_chosen(loaded, record, **options)) as microscope:
         plan = _plan(loaded, record, microscope, **options)
     _say_uncalibrated(record)
     click.echo(describe_plan(plan, loaded, out or Path()))
@@ -223,9 +247,7 @@ def _plan(
 
     given = {name: value for name, value in options.items() if value is not None}
     low = given.get("low", rig.low)
-    centre = start_position(
-        microscope, record, low if low in record.objectives else rig.low, origin
-    )
+    centre = start_position(microscope, record, low, origin)
     rows, columns = grid or (3, 3)
     return plan_pairs(rig, record, rows=rows, columns=columns, origin=centre, **given)
 
@@ -238,6 +260,7 @@ def _say_uncalibrated(record: CalibrationRecord) -> None:
 def _run(microscope: GuardedMicroscope, session: Session) -> None:
     """Capture with a progress bar; whatever ends it, say how to go on."""
     from scope_sr.acquire_pairs import capture_fields, conclude
+    from scope_sr.session import resume_command
 
     began_s = time.monotonic()
     try:
@@ -252,14 +275,15 @@ def _run(microscope: GuardedMicroscope, session: Session) -> None:
         msg = f"{error}. {_way_on(session)}"
         raise type(error)(msg) from error
     _print_summary(summary, session)
+    if summary.rejected:
+        click.echo(f"To take the rejected fields again: {resume_command(session.folder)}")
+        sys.exit(1)
 
 
 def _way_on(session: Session) -> str:
-    total = len(session.plan.steps)
-    return (
-        f"{total - len(session.remaining())} of {total} fields are safe; go on with:"
-        f" scope-sr acquire-pairs --resume --out {session.folder}"
-    )
+    from scope_sr.session import resume_command
+
+    return f"{session.how_far()}; go on with: {resume_command(session.folder)}"
 
 
 def _with_progress(fields: Iterable[Captured], session: Session) -> Iterator[Captured]:
@@ -271,17 +295,24 @@ def _with_progress(fields: Iterable[Captured], session: Session) -> Iterator[Cap
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
     total = len(session.plan.steps)
     done = total - len(session.remaining())
     console = Console(stderr=True)
     columns = (
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=16, table_column=Column(no_wrap=True, min_width=8)),
+        MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(total)) + 1)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+        TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, expand=True, disable=not console.is_terminal
+    ) as progress:
         task = progress.add_task("starting", total=total, completed=done)
         for field in fields:
             done += 1
@@ -295,12 +326,14 @@ def _with_progress(fields: Iterable[Captured], session: Session) -> Iterator[Cap
 def _state(field: Captured) -> str:
     if field.frame is None:
         return f"{field.step.name} left out: glass"
+    rejected = "REJECTED " if field.entry.faults else ""
     where = field.frame.position.describe()
-    rejected = " REJECTED" if field.entry.faults else ""
-    return f"{field.step.name} {field.step.objective} at {where}{rejected}"
+    return f"{rejected}{field.step.objective} {field.step.name} at {where}"
 
 
 def _print_summary(summary: Summary, session: Session) -> None:
+    from scope_sr.session import in_words, quoted
+
     plan = session.plan
     minutes, seconds = divmod(round(summary.seconds), 60)
     skipped = f", {summary.skipped} left out as glass" if summary.skipped else ""
@@ -309,13 +342,11 @@ def _print_summary(summary: Summary, session: Session) -> None:
         f" {len(plan.of_pass('high'))} high fields, {summary.rejected} rejected{skipped},"
         f" in {minutes}:{seconds:02d} min"
     )
-    click.echo(
-        f"{summary.area_um2 / 1e6:.2f} mm² of specimen, {summary.bytes / 1e6:.0f} MB in"
-        f" {summary.folder}"
-    )
+    area_mm2 = summary.area_um2 / 1e6
+    click.echo(f"{area_mm2:.2f} mm² of specimen, {in_words(summary.bytes)} in {summary.folder}")
     for step in plan.steps:
         entry = session.entries.get(step.name)
         if entry is not None and entry.faults:
             click.echo(f"rejected {step.name}: {'; '.join(entry.faults)}")
     click.echo(f"Picture: {session.folder / 'contact-sheet.png'}")
-    click.echo(f"Check it with: scope-sr check {summary.folder}")
+    click.echo(f"Check it with: scope-sr check {quoted(session.folder)}")

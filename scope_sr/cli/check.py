@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command("check")
+@click.command("check", short_help="Check a session: is every field there, and as written?")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--list", "list_fields", is_flag=True, help="List every field, not only the problems."

@@ -42,7 +42,7 @@ def faults(image: Image, full_scale: int, previous: Image | None = None) -> tupl
             f"overexposed: {100 * clipped:.0f} % of the pixels are at full scale;"
             " shorten exposure_ms or dim the lamp"
         )
-    if previous is not None and _equal(image, previous):
+    if not found and previous is not None and _equal(image, previous):
         found.append("repeated: every pixel equals the field before; the camera is stuck")
     return tuple(found)
 

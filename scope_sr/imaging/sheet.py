@@ -19,6 +19,7 @@ MAP_PX = (1180, 900)  # the grid is drawn to fit this
 MARGIN_PX = 28
 TITLE_PX = 64
 CLOSE_PX = 300  # side of a close-up
+MARK: Color = (235, 110, 0)
 PAPER: Color = (250, 250, 248)
 INK: Color = (40, 44, 52)
 FAINT: Color = (150, 154, 160)
@@ -76,16 +77,16 @@ def plan_picture(
     """Draw what a plan will capture; `field_px` is (width, height) of the camera."""
     layout = Layout.of(plan, record, field_px)
     sheet, draw = _paper(layout.size_px[0] + 2 * MARGIN_PX, layout.size_px[1], title)
-    for step in plan.steps:
-        low = step.pass_ == "low"
-        draw.rectangle(
-            layout.boxes[step.name],
-            outline=INK if low else COLORS["captured"],
-            fill=(238, 236, 232) if low else None,
-            width=2 if low else 1,
-        )
+    low, high = plan.of_pass("low"), plan.of_pass("high")
+    for step in low:
+        draw.rectangle(layout.boxes[step.name], fill=(238, 236, 232))
+    for steps, color, line_px in ((high, COLORS["captured"], 1), (low, INK, 2)):
+        for step in steps:
+            draw.rectangle(layout.boxes[step.name], outline=color, width=line_px)
     _path(draw, plan, layout)
     _scale_bar(draw, layout)
+    centre = f"middle of the grid: stage {plan.origin.describe()}"
+    _write(draw, (MARGIN_PX + 320, sheet.height - 38), centre, 14)
     return sheet
 
 
@@ -130,9 +131,11 @@ def contact_sheet(
         draw.rectangle(layout.boxes[step.name], outline=color, width=line_px)
     _scale_bar(draw, layout)
     _legend(draw, states, sheet.height)
+    for number, close in enumerate(closes, start=1):
+        _mark(draw, plan, layout, close, number)
     for row, close in enumerate(closes):
         where = (layout.size_px[0] + 2 * MARGIN_PX, TITLE_PX + row * (CLOSE_PX + 30))
-        _close_up(sheet, plan, record, read, close, where, full_scale)
+        _close_up(sheet, plan, record, read, close, row + 1, where, full_scale)
     return sheet
 
 
@@ -186,6 +189,7 @@ def _scale_bar(draw: ImageDraw.ImageDraw, layout: Layout) -> None:
 
 def _legend(draw: ImageDraw.ImageDraw, states: Mapping[str, str], height: int) -> None:
     x = MARGIN_PX + 320
+    _write(draw, (x, height - 58), "black: low fields, colour: high fields, orange: the spots", 14)
     for state, color in COLORS.items():
         count = sum(found == state for found in states.values())
         if count:
@@ -241,17 +245,38 @@ def _liveliest(
     detail = cv2.Laplacian(grey, cv2.CV_32F) ** 2  # an edge against glass has less than nuclei have
     ratio = plan.pixel_size_um[plan.low] / plan.pixel_size_um[plan.high]
     side = max(1, min(round(CLOSE_PX / ratio / thin), *grey.shape))
-    life = cv2.boxFilter(detail, -1, (side, side), borderType=cv2.BORDER_REFLECT_101)
+    tissue = (grey < 0.85 * np.percentile(grey, 99)).astype(np.float32)
+    window, border = (side, side), cv2.BORDER_CONSTANT
+    share = cv2.boxFilter(tissue, -1, window, borderType=border)
+    life = cv2.boxFilter(detail, -1, window, borderType=border) * share**2
     row, column = np.unravel_index(int(np.argmax(life)), life.shape)
     centre = (np.array(image.shape[:2]) - 1) / 2
     spot_px = (float(column * thin - centre[1]), float(row * thin - centre[0]))
     point_um = record.specimen_um(plan.low, low.position, spot_px)
+    steps = [s for s in plan.of_pass("high") if s.parent == low.name]
     shown = [
-        Close(step, record.offset_px(plan.high, step.position, point_um), float(life.max()))
-        for step in plan.of_pass("high")
-        if step.parent == low.name and states[step.name] == "captured"
+        (step, record.offset_px(plan.high, step.position, point_um))
+        for step in steps
+        if states[step.name] == "captured"
     ]
-    return sorted(shown, key=lambda close: max(map(abs, close.spot_px)))[:1]
+    nearest = sorted(shown, key=lambda pair: max(map(abs, pair[1])))[:1]
+    return [
+        Close(step, _kept_within(spot_px, image.shape), float(life.max()))
+        for step, spot_px in nearest
+    ]
+
+
+def _mark(draw: ImageDraw.ImageDraw, plan: Plan, layout: Layout, close: Close, number: int) -> None:
+    """Frame a spot on the map, with the number its close-up bears."""
+    left, top, right, bottom = layout.boxes[close.step.name]
+    scale = layout.px_per_um * plan.pixel_size_um[plan.high]
+    x, y = (
+        (left + right) / 2 + close.spot_px[0] * scale,
+        (top + bottom) / 2 + (close.spot_px[1] * scale),
+    )
+    half = min(CLOSE_PX * scale / 2, (right - left) / 2)
+    draw.rectangle((x - half, y - half, x + half, y + half), outline=MARK, width=3)
+    _write(draw, (x - half + 5, y - half + 2), str(number), 18, MARK)
 
 
 def _close_up(
@@ -260,6 +285,7 @@ def _close_up(
     record: CalibrationRecord,
     read: Read,
     close: Close,
+    number: int,
     where: tuple[int, int],
     full_scale: int,
 ) -> None:
@@ -269,25 +295,23 @@ def _close_up(
     side_px = min(CLOSE_PX, *high.shape[:2])
     parent = next(step for step in plan.steps if step.name == close.step.parent)
     ratio = plan.pixel_size_um[plan.low] / plan.pixel_size_um[plan.high]
-    spot_px = _kept_within(close.spot_px, side_px, high.shape)
-    point_um = record.specimen_um(plan.high, close.step.position, spot_px)
+    point_um = record.specimen_um(plan.high, close.step.position, close.spot_px)
     centre_px = record.offset_px(plan.low, parent.position, point_um)
     pictures = (
         (_crop(read(parent.name), centre_px, side_px / ratio), plan.low),
-        (_crop(high, spot_px, side_px), plan.high),
+        (_crop(high, close.spot_px, side_px), plan.high),
     )
     for column, (picture, name) in enumerate(pictures):
         x, y = where[0] + column * (CLOSE_PX + 8), where[1]
         big = cv2.resize(picture, (CLOSE_PX, CLOSE_PX), interpolation=cv2.INTER_NEAREST)
         sheet.paste(Image.fromarray(_eight_bit(np.asarray(big), full_scale)), (x, y))
-        text = f"{name}, {plan.pixel_size_um[name]:.3g} µm per pixel"
+        text = f"{number}: {name}, {plan.pixel_size_um[name]:.3g} µm per pixel"
         _write(draw, (x, y + CLOSE_PX + 4), text, 14)
 
 
-def _kept_within(
-    spot_px: tuple[float, float], side_px: float, shape: tuple[int, ...]
-) -> tuple[float, float]:
-    """Move a spot so that a square about it does not leave the image."""
+def _kept_within(spot_px: tuple[float, float], shape: tuple[int, ...]) -> tuple[float, float]:
+    """Move a spot so that the close-up about it does not leave the image."""
+    side_px = min(CLOSE_PX, *shape[:2])
     x_room, y_room = (shape[1] - side_px) / 2, (shape[0] - side_px) / 2
     return (
         min(max(spot_px[0], -x_room), x_room),

@@ -54,7 +54,8 @@ class SimulatedMicroscope:
         self._truth = rig.simulation
         self._slide = open_slide(rig.specimen, seed=self._truth.seed, folder=rig.folder)
         self._lenses = {name: _lens(rig, name) for name in rig.objectives}
-        _refuse_empty_magnification(rig, self._lenses, self._slide.um_per_px)
+        for name in (rig.low, rig.high):
+            self._refuse_empty_magnification(name)
         self._sensors: dict[str, Sensor] = {}
         self._fast = FastRenderer(self._slide)
         self._clock = Clock(real=self._truth.clock == "real")
@@ -100,6 +101,7 @@ class SimulatedMicroscope:
 
     def select_objective(self, name: str) -> None:
         """Turn the nosepiece; each turn ends in a slightly different place."""
+        self._refuse_empty_magnification(name)
         if not self._clock.wait(self._truth.nosepiece.turn_s):
             msg = f"stopped while the nosepiece turned to {name}"
             raise StoppedError(msg)
@@ -169,6 +171,17 @@ class SimulatedMicroscope:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+    def _refuse_empty_magnification(self, name: str) -> None:
+        """Pixels finer than the specimen's own sampling would show detail nobody ever saw."""
+        size_um, specimen_um = self._lenses[name].pixel_size_um or 0.0, self._slide.um_per_px
+        if size_um < specimen_um * 0.999:
+            msg = (
+                f"{self._rig.source}: pixels of {size_um:.4g} µm with {name} are finer than the"
+                f" specimen's own {specimen_um:.4g} µm; is um_per_px right? Else take weaker"
+                " objectives (--low, --high) or a finer image"
+            )
+            raise InputError(msg)
 
     def _travel_s(self, start: Position, end: Position) -> float:
         stage = self._truth.stage
@@ -347,21 +360,6 @@ def _lens(rig: Rig, name: str) -> TrueObjective:
     lens = rig.simulation.objectives.get(name, TrueObjective())
     size_um = lens.pixel_size_um or rig.pixel_size_um(name)
     return lens.model_copy(update={"pixel_size_um": size_um})
-
-
-def _refuse_empty_magnification(
-    rig: Rig, lenses: dict[str, TrueObjective], specimen_um: float
-) -> None:
-    """Pixels finer than the specimen's own sampling would show detail nobody ever saw."""
-    for name, lens in lenses.items():
-        size_um = lens.pixel_size_um or 0.0
-        if size_um < specimen_um * 0.999:
-            msg = (
-                f"{rig.source}: objectives.{name}: pixels of {size_um:.4g} µm are finer than the"
-                f" specimen's own {specimen_um:.4g} µm; remove the objective, or choose larger"
-                " camera pixels or a finer specimen image"
-            )
-            raise InputError(msg)
 
 
 def _matrix(rig: Rig, lens: TrueObjective) -> NDArray[np.float64]:

@@ -151,17 +151,27 @@ class Session:
     def remaining(self) -> tuple[Step, ...]:
         """Give the steps still to be taken, in the plan's order.
 
-        A step is done when it was skipped, or captured and its file is there in full size.
+        A step is done when it was skipped, or captured without a fault and its file is there in
+        full size. A rejected field is kept until a better one takes its place.
         """
-        sizes = layout.field_sizes(self.folder)
+        there = self.there()
 
         def done(step: Step) -> bool:
             entry = self.entries.get(step.name)
-            return entry is not None and (
-                entry.event == "skipped" or sizes.get(entry.file) == entry.bytes
-            )
+            if entry is None or entry.event == "skipped":
+                return entry is not None
+            return step.name in there and not entry.faults
 
         return tuple(step for step in self.plan.steps if not done(step))
+
+    def there(self) -> set[str]:
+        """Name the steps whose fields lie in the folder in full size, the rejected ones too."""
+        sizes = layout.field_sizes(self.folder)
+        return {
+            name
+            for name, entry in self.entries.items()
+            if entry.event == "captured" and sizes.get(entry.file) == entry.bytes
+        }
 
     def write(self, step: Step, frame: Frame, faults: tuple[str, ...] = ()) -> Entry:
         """Put a frame on the disk as the field of a step; on return it would survive a power cut.
@@ -282,9 +292,12 @@ class Session:
 
     def _told(self, path: Path) -> AbstractContextManager[None]:
         """Say of a refusal by the system how much is safe, and how to go on."""
+        return layout.system_errors(path, layout.resume_command(self.folder), self.how_far)
+
+    def how_far(self) -> str:
+        """Say in words how many fields are safe."""
         planned = len(self.plan.steps)
-        safe = f"{planned - len(self.remaining())} of {planned} fields are safe; "
-        return layout.system_errors(path, layout.resume_command(self.folder), safe)
+        return f"{planned - len(self.remaining())} of {planned} fields are safe"
 
     def _refuse_unlocked(self) -> None:
         if self._lock is None:

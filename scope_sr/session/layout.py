@@ -6,7 +6,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -95,19 +95,25 @@ def estimate_bytes(plan: Plan, rig: Rig, ratio: float = EXPECTED_RATIO) -> int:
 
 def resume_command(folder: Path) -> str:
     """Give the command that continues a session, as one would type it."""
-    text = f'"{folder}"' if " " in str(folder) else str(folder)
-    return f"scope-sr acquire-pairs --resume --out {text}"
+    return f"scope-sr acquire-pairs --resume --out {quoted(folder)}"
+
+
+def quoted(folder: Path) -> str:
+    """Write a folder as one would type it in a command."""
+    return f'"{folder}"' if " " in str(folder) else str(folder)
 
 
 @contextmanager
-def system_errors(what: Path, then: str, safe: str = "") -> Iterator[None]:
+def system_errors(
+    what: Path, then: str, how_far: Callable[[], str] | None = None
+) -> Iterator[None]:
     """Turn a refusal of the system into one line: the file, the system's words, the way out."""
     try:
         yield
     except OSError as error:
-        msg = (
-            f"{what}: {reason(error)}; {safe}{CURES.get(error.errno or 0, OTHER_CURE)}, then {then}"
-        )
+        safe = f"{how_far()}; " if how_far else ""
+        cure = CURES.get(error.errno or 0, OTHER_CURE)
+        msg = f"{what}: {reason(error)}; {safe}{cure}, then {then}"
         raise SessionError(msg) from error
 
 
@@ -135,7 +141,7 @@ def read_stored(folder: Path) -> Stored:
         msg = f"{path}: damaged ({_first_fault(error)}); restore it from a copy"
         raise InputError(msg) from error
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        msg = f"{path}: cannot be read ({reason(error)})"
+        msg = f"{path}: cannot be read ({reason(error)}); restore it from a copy"
         raise InputError(msg) from error
     rig = rig.model_copy(update={"source": header.rig.source})
     return Stored(header, plan, rig, journal)

@@ -144,6 +144,17 @@ def take_lock(folder: Path) -> BaseFileLock:
     return lock
 
 
+def is_held(folder: Path) -> bool:
+    """Say whether some process is writing to the session now."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        take_lock(folder).release()
+    except SessionError:
+        return True
+    return False
+
+
 def refuse_change(folder: Path, stored: Stored, plan: Plan | None, rig: Rig | None) -> None:
     """Raise InputError where what is asked differs from what the session began with."""
     plan_sha256 = _sha256((folder / PLAN).read_bytes())

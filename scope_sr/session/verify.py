@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from scope_sr.config import reason
 from scope_sr.errors import InputError
 from scope_sr.plan import Pass
-from scope_sr.session import disk, layout
+from scope_sr.session import disk, layout, opening
 from scope_sr.session.companion import listed_files
 
 if TYPE_CHECKING:
@@ -50,12 +50,15 @@ class Report:
         The first of them; empty when none remains.
     passes
         How far each pass is.
+    being_written
+        Whether another process was writing to the session meanwhile.
     """
 
     problems: tuple[str, ...]
     remaining: int
     next: str
     passes: dict[Pass, Tally]
+    being_written: bool = False
 
     @property
     def ok(self) -> bool:
@@ -65,18 +68,20 @@ class Report:
 
 def verify(session: Session, progress: Callable[[int, int], None] | None = None) -> Report:
     """Check every file of a session; see `Session.verify`."""
+    being_written = opening.is_held(session.folder)
+    remaining = session.remaining()
     problems = [
         *_papers(session),
         *_fields(session, progress),
-        *_strays(session),
-        *_companions(session),
+        *_strays(session, being_written=being_written),
+        *([] if remaining or being_written else _companions(session)),
     ]
-    remaining = session.remaining()
     return Report(
         problems=tuple(problems),
         remaining=len(remaining),
         next=remaining[0].name if remaining else "",
         passes={pass_: _tally(session, pass_) for pass_ in get_args(Pass)},
+        being_written=being_written,
     )
 
 
@@ -93,12 +98,13 @@ def captured_fields(session: Session, pass_: str) -> list[tuple[Step, Entry]]:
 def _tally(session: Session, pass_: Pass) -> Tally:
     planned = [step.name for step in session.plan.of_pass(pass_)]
     entries = [session.entries[name] for name in planned if name in session.entries]
-    captured = [entry for entry in entries if entry.event == "captured"]
+    there = session.there()
+    captured = [entry for entry in entries if entry.step in there]
     return Tally(
         planned=len(planned),
         captured=len(captured),
         rejected=sum(bool(entry.faults) for entry in captured),
-        skipped=len(entries) - len(captured),
+        skipped=sum(entry.event == "skipped" for entry in entries),
         bytes=sum(entry.bytes for entry in captured),
     )
 
@@ -141,13 +147,13 @@ def _field_fault(path: Path, entry: Entry) -> str:
         if _sha256(path) != entry.sha256:
             return "its bytes are not those that were written; delete it"
     except FileNotFoundError:
-        return "missing; bring it back"
+        return "missing; bring it back or let it be captured again"
     except OSError as error:
         return f"cannot be read ({reason(error)}); see to the disk"
     return ""
 
 
-def _strays(session: Session) -> Iterator[str]:
+def _strays(session: Session, *, being_written: bool) -> Iterator[str]:
     """Name what lies in the folder and is not the session's, or not yet."""
     folder, again = session.folder, layout.resume_command(session.folder)
     planned = layout.files_of(session.plan)
@@ -158,6 +164,8 @@ def _strays(session: Session) -> Iterator[str]:
         if path.is_dir() or name in known or path.name in NOBODYS:
             continue
         if name.startswith(f"{layout.CALIBRATION}/") and session.header.record:
+            continue
+        if name.removesuffix(disk.PART) in planned and being_written:
             continue
         if name.removesuffix(disk.PART) in planned:
             yield f"{path}: left by a capture that was cut short; {again} clears it up"
@@ -181,8 +189,7 @@ def _companions(session: Session) -> Iterator[str]:
             yield f"{path}: cannot be read ({reason(error)}); {again} writes it anew"
         else:
             if listed != wanted:
-                lacking = len(wanted.keys() - listed.keys())
-                yield f"{path}: out of date ({lacking} fields lacking); {again} writes it anew"
+                yield f"{path}: out of date; {again} writes it anew"
 
 
 def _sha256(path: Path) -> str:
