@@ -276,7 +276,8 @@ def _mark(draw: ImageDraw.ImageDraw, plan: Plan, layout: Layout, close: Close, n
     )
     half = min(CLOSE_PX * scale / 2, (right - left) / 2)
     draw.rectangle((x - half, y - half, x + half, y + half), outline=MARK, width=3)
-    _write(draw, (x - half + 5, y - half + 2), str(number), 18, MARK)
+    draw.rectangle((x - half, y - half, x - half + 18, y - half + 22), fill=MARK)
+    _write(draw, (x - half + 5, y - half), str(number), 18, PAPER)
 
 
 def _close_up(
