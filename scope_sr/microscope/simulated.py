@@ -23,13 +23,11 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.config import AXES, Rig, TrueObjective, reason
-from scope_sr.errors import InputError, MicroscopeError, StoppedError
+from scope_sr.config import Rig, reason
+from scope_sr.errors import MicroscopeError, StoppedError
 from scope_sr.frame import Frame, Position
-from scope_sr.specimen.fast import FastRenderer
-from scope_sr.specimen.optics import View, transmit
-from scope_sr.specimen.sensor import Sensor
-from scope_sr.specimen.slide import open_slide
+from scope_sr.specimen.optics import View
+from scope_sr.specimen.scene import Scene
 
 
 class SimulatedMicroscope:
@@ -52,12 +50,7 @@ class SimulatedMicroscope:
     def __init__(self, rig: Rig, log_folder: Path | None = None) -> None:
         self._rig = rig
         self._truth = rig.simulation
-        self._slide = open_slide(rig.specimen, seed=self._truth.seed, folder=rig.folder)
-        self._lenses = {name: _lens(rig, name) for name in rig.objectives}
-        for name in (rig.low, rig.high):
-            self._refuse_empty_magnification(name)
-        self._sensors: dict[str, Sensor] = {}
-        self._fast = FastRenderer(self._slide)
+        self._scene = Scene(rig)
         self._clock = Clock(real=self._truth.clock == "real")
         self._draws: Counter[tuple[object, ...]] = Counter()
         self._objective = rig.low
@@ -101,7 +94,7 @@ class SimulatedMicroscope:
 
     def select_objective(self, name: str) -> None:
         """Turn the nosepiece; each turn ends in a slightly different place."""
-        self._refuse_empty_magnification(name)
+        self._scene.refuse_empty_magnification(name)
         if not self._clock.wait(self._truth.nosepiece.turn_s):
             msg = f"stopped while the nosepiece turned to {name}"
             raise StoppedError(msg)
@@ -126,7 +119,7 @@ class SimulatedMicroscope:
             raise StoppedError(msg)
         view = self._view()
         rng = self._chance("shot", self._objective, self._exposure_ms, *_key(self._commanded))
-        image = self._sensor().expose(transmit(self._slide, view), self._exposure_ms, rng)
+        image = self._scene.expose(self._objective, view, self._exposure_ms, rng)
         self._number += 1
         frame = self._frame(image, began)
         self._log_truth(frame, view)
@@ -149,8 +142,7 @@ class SimulatedMicroscope:
         if number <= max(after, first):
             return None
         self._number = number
-        light = self._fast.transmit(self._view())
-        image = self._sensor().expose_fast(light, self._exposure_ms, number)
+        image = self._scene.expose_fast(self._objective, self._view(), self._exposure_ms, number)
         return self._frame(image, self._clock.utc_s())
 
     def stop_stream(self) -> None:
@@ -171,17 +163,6 @@ class SimulatedMicroscope:
         if self._log is not None:
             self._log.close()
             self._log = None
-
-    def _refuse_empty_magnification(self, name: str) -> None:
-        """Pixels finer than the specimen's own sampling would show detail nobody ever saw."""
-        size_um, specimen_um = self._lenses[name].pixel_size_um or 0.0, self._slide.um_per_px
-        if size_um < specimen_um * 0.999:
-            msg = (
-                f"{self._rig.source}: pixels of {size_um:.4g} µm with {name} are finer than the"
-                f" specimen's own {specimen_um:.4g} µm; is um_per_px right? Else take weaker"
-                " objectives (--low, --high) or a finer image"
-            )
-            raise InputError(msg)
 
     def _travel_s(self, start: Position, end: Position) -> float:
         stage = self._truth.stage
@@ -224,40 +205,7 @@ class SimulatedMicroscope:
 
     def _view(self) -> View:
         """Give what the objective sees of the specimen right now."""
-        lens = self._lenses[self._objective]
-        stage = self._true_stage()
-        camera = self._rig.camera
-        centre_um = (
-            stage.x_um + lens.parcentric_um[0] + self._turn_um[0],
-            stage.y_um + lens.parcentric_um[1] + self._turn_um[1],
-        )
-        in_focus_um = self._surface_um(*centre_um) + lens.parfocal_um + self._turn_um[2]
-        return View(
-            centre_um=centre_um,
-            matrix=_matrix(self._rig, lens),
-            size_px=(camera.width_px, camera.height_px),
-            numerical_aperture=self._rig.objectives[self._objective].numerical_aperture,
-            defocus_um=stage.z_um - in_focus_um,
-            distortion=lens.distortion,
-            lateral_chromatic=lens.lateral_chromatic,
-            axial_chromatic_um=lens.axial_chromatic_um,
-        )
-
-    def _surface_um(self, x_um: float, y_um: float) -> float:
-        """Height of the tissue over the plane of the stage: tilt and gentle relief."""
-        surface = self._truth.surface
-        tilt_um = (x_um * surface.tilt_um_per_mm[0] + y_um * surface.tilt_um_per_mm[1]) / 1000
-        phase = 2 * math.pi / surface.relief_scale_um
-        relief = math.sin(phase * x_um + 1.3) + math.sin(phase * 0.83 * y_um + 0.4)
-        return tilt_um + surface.relief_um * relief / math.sqrt(2)
-
-    def _sensor(self) -> Sensor:
-        name = self._objective
-        if name not in self._sensors:
-            self._sensors[name] = Sensor(
-                self._rig.camera, self._truth.camera, self._lenses[name], seed=self._truth.seed
-            )
-        return self._sensors[name]
+        return self._scene.view(self._objective, self._true_stage(), self._turn_um)
 
     def _chance(self, *key: object) -> np.random.Generator:
         """Draw afresh each time a thing is done, yet the same in every run."""
@@ -353,22 +301,6 @@ class Clock:
     def clear_stop(self) -> None:
         """Begin anew after a stop."""
         self._stopped.clear()
-
-
-def _lens(rig: Rig, name: str) -> TrueObjective:
-    """Give the truth of an objective; where the rig is silent, the engraved value is true."""
-    lens = rig.simulation.objectives.get(name, TrueObjective())
-    size_um = lens.pixel_size_um or rig.pixel_size_um(name)
-    return lens.model_copy(update={"pixel_size_um": size_um})
-
-
-def _matrix(rig: Rig, lens: TrueObjective) -> NDArray[np.float64]:
-    """Give ``A``: the axes as mounted, turned by the sensor's rotation, times the pixel size."""
-    axes = np.array([AXES[rig.camera.image_right], AXES[rig.camera.image_down]]).T
-    angle = math.radians(rig.simulation.camera.rotation_deg)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    matrix: NDArray[np.float64] = turn @ axes * (lens.pixel_size_um or 1.0)
-    return matrix
 
 
 def _trapezoid_s(distance_um: float, speed_um_per_s: float, acceleration_um_per_s2: float) -> float:
