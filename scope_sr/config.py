@@ -33,6 +33,7 @@ Whole = Annotated[int, Field(strict=True)]
 XY = tuple[Number, Number]
 Axis = Literal["+x", "-x", "+y", "-y"]
 AXES: dict[str, tuple[float, float]] = {"+x": (1, 0), "-x": (-1, 0), "+y": (0, 1), "-y": (0, -1)}
+BUILT_IN = ("simulated", "demo")
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=60, pattern=r"^[\w.+-]+$")]
 
 
@@ -113,6 +114,7 @@ class Objective(Table):
     pixel_size_um: Positive | None = None
     parcentric_um: XY = (0.0, 0.0)
     parfocal_um: Number = 0.0
+    label: Annotated[str, Field(strict=True, min_length=1)] | None = None
 
 
 class Deadlines(Table):
@@ -222,7 +224,7 @@ class Rig(Table):
     """
 
     name: Name
-    backend: Literal["simulated"]
+    backend: Literal["simulated", "demo"]
     low: Name
     high: Name
     calibration: str | None = None
@@ -249,6 +251,13 @@ class Rig(Table):
             if name not in self.objectives:
                 msg = f"simulation.objectives.{name} is not among the objectives ({known})"
                 raise ValueError(msg)
+        unlabelled = [name for name, lens in self.objectives.items() if not lens.label]
+        if self.backend != "simulated" and unlabelled:
+            msg = (
+                f"objectives.{unlabelled[0]}: label is missing; give its label on the nosepiece as"
+                " Micro-Manager shows it"
+            )
+            raise ValueError(msg)
         slots = [objective.slot for objective in self.objectives.values()]
         if len(set(slots)) < len(slots):
             msg = f"two objectives share a slot of the nosepiece (slots {slots})"
@@ -272,7 +281,7 @@ class Rig(Table):
 
 
 def load_rig(name_or_path: str | Path = "simulated") -> Rig:
-    """Read a rig by its file, or the built-in one by its name ``simulated``.
+    """Read a rig by its file, or a built-in one by its name: ``simulated`` or ``demo``.
 
     Raises
     ------
@@ -286,14 +295,14 @@ def load_rig(name_or_path: str | Path = "simulated") -> Rig:
     ('10x', '20x', 0.25)
     """
     source = str(name_or_path)
-    if source == "simulated":
-        text = (files("scope_sr") / "simulated.toml").read_text(encoding="utf-8")
-        return parse_rig(text, source="simulated", folder=Path.cwd())
+    if source in BUILT_IN:
+        text = (files("scope_sr") / f"{source}.toml").read_text(encoding="utf-8")
+        return parse_rig(text, source=source, folder=Path.cwd())
     path = Path(source)
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
-        msg = f"{path}: no such rig file; the built-in rig is called simulated"
+        msg = f"{path}: no such rig file; the built-in rigs are {' and '.join(BUILT_IN)}"
         raise InputError(msg) from error
     except (IsADirectoryError, PermissionError) as error:
         kind = "a folder; name a rig file in it" if path.is_dir() else "not to be read by you"

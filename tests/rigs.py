@@ -8,6 +8,17 @@ from pathlib import Path
 from scope_sr.config import Rig, parse_rig
 
 
+def demo_rig(**changes: str) -> Rig:
+    """Take the demo rig, with a small camera; `changes` map old text to new."""
+    text = (files("scope_sr") / "demo.toml").read_text(encoding="utf-8")
+    small = {"width_px = 512": "width_px = 64", "height_px = 512": "height_px = 48"}
+    changes = {**small, 'tissue = "tnbc"': 'tissue = "procedural"', **changes}
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return parse_rig(text, source="demo.toml", folder=Path.cwd())
+
+
 def rig_text(**changes: str) -> str:
     """Take the built-in rig as TOML, small and without waiting; `changes` map old text to new."""
     text = (files("scope_sr") / "simulated.toml").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigs import rig_text
 
-from scope_sr.config import Rig, load_rig, parse_rig
+from scope_sr.config import BUILT_IN, Rig, load_rig, parse_rig
 from scope_sr.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -28,10 +28,17 @@ def refused(text: str) -> str:
     return message.removeprefix("my.toml: ")
 
 
-def test_the_builtin_rig_equals_the_one_in_configs() -> None:
-    assert (ROOT / "configs/simulated.toml").read_bytes() == (
-        ROOT / "scope_sr/simulated.toml"
-    ).read_bytes()
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_builtin_rigs_equal_those_in_configs(name: str) -> None:
+    in_configs = (ROOT / f"configs/{name}.toml").read_bytes()
+    assert in_configs == (ROOT / f"scope_sr/{name}.toml").read_bytes()
+
+
+def test_a_rig_of_micro_manager_needs_labels() -> None:
+    text = (ROOT / "configs/demo.toml").read_text(encoding="utf-8")
+    assert "objectives.20x: label is missing" in refused(
+        text.replace('label = "Nikon 20X Plan Fluor ELWD"', "")
+    )
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.name)

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     "--rig",
     metavar="NAME|FILE",
     default=None,
-    help="A rig file (see configs/), or the built-in simulated microscope.  [simulated]",
+    help="A rig file (see configs/), or a built-in rig: simulated, or demo (Micro-Manager's own)."
+    "  [simulated]",
 )
 @click.option("--low", metavar="NAME", default=None, help="Low objective.  [the rig's]")
 @click.option("--high", metavar="NAME", default=None, help="High objective.  [the rig's]")
@@ -85,7 +86,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run", is_flag=True, help="Show the plan as a table and a picture; move nothing."
 )
-def acquire_pairs(**options: Any) -> None:  # noqa: ANN401
+def acquire_pairs(**options: Any) -> None:
     """Capture the same tissue at low and at high magnification, over a grid.
 
     The whole grid is taken with the low objective, the nosepiece turns once, and each low field is
@@ -110,7 +111,7 @@ def acquire_pairs(**options: Any) -> None:  # noqa: ANN401
         _acquire(**options)
 
 
-def _acquire(*, rig: str | None, out: Path | None, **options: Any) -> None:  # noqa: ANN401
+def _acquire(*, rig: str | None, out: Path | None, **options: Any) -> None:
     from scope_sr.calibration import CalibrationRecord
     from scope_sr.config import load_rig
     from scope_sr.microscope import open_microscope
@@ -130,7 +131,7 @@ def _acquire(*, rig: str | None, out: Path | None, **options: Any) -> None:  # n
             _run(microscope, session)
 
 
-def _resume(*, rig: str | None, out: Path | None, **options: Any) -> None:  # noqa: ANN401
+def _resume(*, rig: str | None, out: Path | None, **options: Any) -> None:
     from scope_sr.acquire_pairs import concluded
     from scope_sr.config import load_rig
     from scope_sr.microscope import open_microscope
@@ -145,7 +146,7 @@ def _resume(*, rig: str | None, out: Path | None, **options: Any) -> None:  # no
                 _run(microscope, session)
 
 
-def _say_what_is_left(*, rig: str | None, out: Path | None, **options: Any) -> None:  # noqa: ANN401
+def _say_what_is_left(*, rig: str | None, out: Path | None, **options: Any) -> None:
     from scope_sr.acquire_pairs import describe_plan
     from scope_sr.session import Session
 
@@ -160,7 +161,7 @@ def _chosen(
     record: CalibrationRecord,
     low: str | None,
     high: str | None,
-    **_: Any,  # noqa: ANN401
+    **_: Any,
 ) -> Rig:
     """Open the rig for the two objectives that will be used."""
     from scope_sr.plan import check_objectives
@@ -216,7 +217,7 @@ def _option(value: object) -> str:
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _dry_run(*, rig: str | None, out: Path | None, **options: Any) -> None:  # noqa: ANN401
+def _dry_run(*, rig: str | None, out: Path | None, **options: Any) -> None:
     from scope_sr.acquire_pairs import describe_plan, draw_plan
     from scope_sr.calibration import CalibrationRecord
     from scope_sr.config import load_rig
@@ -240,7 +241,7 @@ def _plan(
     *,
     grid: tuple[int, int] | None,
     origin: Position | None,
-    **options: Any,  # noqa: ANN401
+    **options: Any,
 ) -> Plan:
     from scope_sr.acquire_pairs import start_position
     from scope_sr.plan import plan_pairs

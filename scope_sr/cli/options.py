@@ -19,7 +19,7 @@ class GridType(click.ParamType):
 
     name = "RxC"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:  # noqa: ANN401
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
         """Read ``3x5`` as (3, 5)."""
         try:
             return value if isinstance(value, tuple) else parse_grid(value)
@@ -32,7 +32,7 @@ class ShareType(click.ParamType):
 
     name = "SHARE"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:  # noqa: ANN401
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """Read ``10%`` and ``0.1`` as 0.1."""
         if isinstance(value, float):
             return value
@@ -52,7 +52,7 @@ class PlaceType(click.ParamType):
 
     name = "X,Y[,Z]"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> Position:  # noqa: ANN401
+    def convert(self, value: Any, param: Any, ctx: Any) -> Position:
         """Read ``1200,-350`` as a position."""
         if isinstance(value, Position):
             return value
@@ -70,7 +70,7 @@ class FolderType(click.ParamType):
 
     name = "DIR"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> Path:  # noqa: ANN401
+    def convert(self, value: Any, param: Any, ctx: Any) -> Path:
         """Read a path, refusing what looks like the next option."""
         if isinstance(value, Path):
             return value

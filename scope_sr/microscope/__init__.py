@@ -31,3 +31,7 @@ def open_microscope(rig: Rig, *, log_folder: Path | None = None) -> GuardedMicro
             from scope_sr.microscope.simulated import SimulatedMicroscope
 
             return GuardedMicroscope(SimulatedMicroscope(rig, log_folder), rig)
+        case "demo":
+            from scope_sr.microscope.demo import open_demo
+
+            return GuardedMicroscope(open_demo(rig), rig)

@@ -1,0 +1,143 @@
+"""Micro-Manager's own demo configuration, its camera looking at the virtual slide.
+
+Configuration, nosepiece, stage motion, buffers and metadata are those of a real MMCore. Only the
+pixels are rendered: the stock demo camera ignores the objective and could never give a pair.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scope_sr.config import Rig
+from scope_sr.errors import InputError, MicroscopeError
+from scope_sr.frame import Position
+from scope_sr.microscope.micromanager import MicroManager
+from scope_sr.specimen.scene import Scene
+
+BUFFER_MB = 128
+
+
+def open_demo(rig: Rig) -> MicroManager:
+    """Load the demo configuration in this process and let its camera see the rig's specimen.
+
+    Raises
+    ------
+    InputError
+        The demo devices are not installed, or the rig asks of the demo camera what it cannot do.
+    MicroscopeError
+        A Micro-Manager core is open in this process already.
+    """
+    try:
+        import mm_test_adapters
+        import pymmcore
+        from mmpycorex import create_core_instance, is_pymmcore_active, terminate_core_instances
+        from pycromanager import Core
+    except ImportError as error:
+        msg = (
+            f"the demo rig needs Micro-Manager's demo devices ({error.name} is missing):"
+            ' pip install "scope-sr[demo]"'
+        )
+        raise InputError(msg) from error
+    if is_pymmcore_active():
+        msg = "a Micro-Manager core is open in this program already; close it first"
+        raise MicroscopeError(msg)
+    scene = Scene(rig)
+    create_core_instance(
+        mm_test_adapters.device_adapter_path(),
+        "MMConfig_demo.cfg",
+        python_backend=True,
+        buffer_size_mb=BUFFER_MB,
+    )
+    try:
+        core = Core()
+        _set_up(core, rig)
+        rendered = RenderedCore(core, rig, scene)
+
+        def newest() -> tuple[NDArray[Any], int]:
+            metadata = pymmcore.Metadata()
+            image = core.get_last_image_md(metadata)
+            number = int(metadata.GetSingleTag("ImageNumber").GetValue())
+            return rendered.render_live(image, number), number
+
+        return MicroManager(rendered, rig, newest, terminate_core_instances)
+    except BaseException:
+        terminate_core_instances()
+        raise
+
+
+class RenderedCore:
+    """A core whose images show the specimen; all else is the core's own."""
+
+    def __init__(self, core: Any, rig: Rig, scene: Scene) -> None:
+        self._core = core
+        self._rig = rig
+        self._scene = scene
+        self._names = {lens.label: name for name, lens in rig.objectives.items()}
+        self._snaps = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+    def get_image(self) -> NDArray[Any]:
+        """Fetch the snapped image, its pixels rendered exactly for where the core's stage is."""
+        raw = self._core.get_image()
+        self._snaps += 1
+        rng = np.random.default_rng((self._rig.simulation.seed, self._snaps))
+        name, view, camera = self._look(raw)
+        exposure_ms = self._core.get_exposure()
+        return _packed(self._scene.expose(name, view, exposure_ms, rng, camera), raw)
+
+    def render_live(self, raw: NDArray[Any], number: int) -> NDArray[Any]:
+        """Render a streamed image at the pace of a camera."""
+        name, view, camera = self._look(raw)
+        exposure_ms = self._core.get_exposure()
+        return _packed(self._scene.expose_fast(name, view, exposure_ms, number, camera), raw)
+
+    def _look(self, raw: NDArray[Any]) -> tuple[str, Any, Any]:
+        """Ask the core for everything that decides what its camera sees."""
+        name = self._names[str(self._core.get_state_label("Objective"))]
+        stage = Position(
+            self._core.get_x_position(), self._core.get_y_position(), self._core.get_position()
+        )
+        size = {"width_px": raw.shape[1], "height_px": raw.shape[0]}
+        camera = self._rig.camera.model_copy(update=size)
+        pixel_size_um = self._core.get_pixel_size_um()
+        view = self._scene.view(name, stage, camera=camera, pixel_size_um=pixel_size_um)
+        return name, view, camera
+
+
+def _set_up(core: Any, rig: Rig) -> None:
+    """Give the demo camera the size and depth of the rig, and the objective it begins with."""
+    camera = rig.camera
+    if camera.color and camera.bits != 8:
+        msg = f"{rig.source}: camera.bits = {camera.bits}: colour has 8 bits on the demo camera"
+        raise InputError(msg)
+    pixel_type = "32bitRGB" if camera.color else "8bit" if camera.bits == 8 else "16bit"
+    settings = {
+        "OnCameraCCDXSize": camera.width_px,
+        "OnCameraCCDYSize": camera.height_px,
+        "PixelType": pixel_type,
+        "FastImage": 1,
+        **({} if camera.color else {"BitDepth": camera.bits}),
+    }
+    try:
+        for name, value in settings.items():
+            core.set_property("Camera", name, str(value))
+    except RuntimeError as error:
+        msg = f"{rig.source}: the demo camera refuses {name} = {value}; see configs/demo.toml"
+        raise InputError(msg) from error
+    core.set_state_label("Objective", rig.objectives[rig.low].label)
+
+
+def _packed(image: NDArray[np.uint8] | NDArray[np.uint16], raw: NDArray[Any]) -> NDArray[Any]:
+    """Lay pixels out as the core does: colour as uint32 of B, G, R, 0."""
+    if raw.dtype != np.uint32:
+        return image.astype(raw.dtype, copy=False)
+    bgra = np.zeros((*raw.shape, 4), np.uint8)
+    for channel in range(3):
+        bgra[..., 2 - channel] = image[..., channel]
+    packed: NDArray[np.uint32] = bgra.view(np.uint32)[..., 0]
+    return packed
