@@ -109,7 +109,7 @@ def test_resumed_after_any_field_the_pixels_are_the_same(order: str, tmp_path: P
     rig = make_rig(**{"width_px = 64": "width_px = 32", "height_px = 48": "height_px = 32"})
     plan = planned(rig, order=order)
     run(tmp_path / "whole", rig, plan)
-    for stop_after in range(1, len(plan.steps), 4):
+    for stop_after in range(1, len(plan.steps), 7):
         folder = tmp_path / f"stopped-{stop_after}"
         with (
             open_microscope(rig) as microscope,
