@@ -12,16 +12,15 @@ above its white, most of all in red, so the optical density is not clipped at 0 
 towards it: ``s log(1 + exp(OD / s))`` with s = 0.025 sends white to 250 and keeps tissue denser
 than 0.1 as it was.
 
-JPEG at quality 95 without chroma subsampling keeps them at 42.4 to 49.0 dB (median 44.1 dB, 1.6
-grey levels), below the noise of the simulated camera. JPEG XL at distance 0.5 is 41 % smaller but 2
-to 3 dB worse, and its decoders may differ in the last bit between versions and processors; the
-simulator wants equal pixels everywhere.
+JPEG at quality 95 without chroma subsampling keeps them at 42.4 to 49.0 dB, median 44.1 dB: this
+program measures it and says so at its end.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +55,22 @@ def main() -> None:
     places = [place.__dict__ for place in patients()]
     text = json.dumps({"um_per_px": UM_PER_PX, "cores": places}, indent=1)
     (DATA / "patients.json").write_text(text + "\n", encoding="utf-8")
+    ratios_db = fidelity_db(sources)
+    sys.stdout.write(
+        f"{len(sources)} images, {min(ratios_db):.1f} to {max(ratios_db):.1f} dB to what was"
+        f" compressed, median {np.median(ratios_db):.1f} dB\n"
+    )
+
+
+def fidelity_db(sources: list[Path]) -> list[float]:
+    """Compare each shipped page with what went into it: peak signal-to-noise ratios, in dB."""
+    ratios_db = []
+    with tifffile.TiffFile(DATA / "tnbc_images.tif") as shipped:
+        for page, source in zip(shipped.pages, sources, strict=True):
+            whole = normalise(np.asarray(Image.open(source).convert("RGB"))).astype(float)
+            error = float(np.mean((page.asarray() - whole) ** 2))
+            ratios_db.append(10 * np.log10(255**2 / error))
+    return ratios_db
 
 
 def normalise(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -61,7 +61,7 @@ class MicroManager:
         self._stopped = threading.Event()
         self._number = 0
         self._stream_from: int | None = None
-        self._camera = self._role("camera", "get_camera_device")
+        self._role("camera", "get_camera_device")
         self._stage = self._role("XY stage", "get_xy_stage_device")
         self._focus = self._role("focus drive", "get_focus_device")
         self._nosepiece = self._find_nosepiece()

@@ -31,17 +31,6 @@ def to_dict(plan: Plan) -> dict[str, Any]:
     return {"schema": SCHEMA, **as_json}
 
 
-def from_dict(table: dict[str, Any]) -> Plan:
-    """Build the plan `to_dict` was given.
-
-    Raises
-    ------
-    ValueError
-        The schema is another, a key is missing or of a wrong type, or a step's name cannot be one.
-    """
-    return from_json(json.dumps(table).encode())
-
-
 def to_json(plan: Plan) -> bytes:
     """Write a plan for people and programs: one line per key, one line per step."""
     table = to_dict(plan)
@@ -52,7 +41,13 @@ def to_json(plan: Plan) -> bytes:
 
 
 def from_json(data: bytes) -> Plan:
-    """Read a plan back, every number as it was; see `from_dict` for what is refused."""
+    """Read a plan back, every number as it was.
+
+    Raises
+    ------
+    ValueError
+        The schema is another, a key is missing or of a wrong type, or a step's name cannot be one.
+    """
     schema = json.loads(data).get("schema")
     if schema != SCHEMA:
         msg = f"schema is {schema!r}, this version reads {SCHEMA!r}"
