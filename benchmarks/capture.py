@@ -56,6 +56,13 @@ class Instant:
     def select_objective(self, name: str) -> None:
         self.name = name
 
+    def focus_held(self) -> bool:
+        return False
+
+    def hold_focus(self, on: bool) -> None: ...
+
+    def abandon(self) -> None: ...
+
     def exposure_ms(self) -> float:
         return 1.0
 

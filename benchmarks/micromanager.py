@@ -49,18 +49,17 @@ def fast(core: Any) -> Any:
 
 
 def bridge() -> float:
-    from mmpycorex import terminate_core_instances
-
     from scope_sr.config import load_rig, parse_rig
     from scope_sr.frame import Position
     from scope_sr.microscope.guarded import GuardedMicroscope
+    from scope_sr.microscope.in_process import link_to
     from scope_sr.microscope.micromanager import MicroManager
 
     text = load_rig("demo").text
     text = text.replace("color = true", "color = false").replace("bits = 8 ", "bits = 16 ")
     text = text.replace("settle_ms = 5.0", "settle_ms = 0.0")  # the other ways do not settle
     rig = parse_rig(text, source="demo", folder=load_rig("demo").folder)
-    backend = MicroManager(demo_core(), rig, lambda: None, terminate_core_instances)
+    backend = MicroManager(link_to(demo_core()), rig)
     with GuardedMicroscope(backend, rig) as microscope:
         microscope.set_exposure(EXPOSURE_MS)
         microscope.snap()

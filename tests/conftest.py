@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from pyjavaz.bridge import _DataSocket
 from rigs import make_rig
 
 from scope_sr.config import Rig
 from scope_sr.microscope import GuardedMicroscope, open_microscope
+
+
+class ClosingSocket(_DataSocket):
+    """The client's socket, closed when let go of: pyjavaz never does, and pyzmq warns of that."""
+
+    def __del__(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def close_sockets() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pyjavaz.bridge._DataSocket", ClosingSocket)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,14 @@ def demo_rig(**changes: str) -> Rig:
     return parse_rig(text, source="demo.toml", folder=Path.cwd())
 
 
+def remote_rig(port: int, **changes: str) -> Rig:
+    """Take the demo rig as one of a Micro-Manager that runs elsewhere, on a port."""
+    text = demo_rig(**changes).text
+    text = text.replace('backend = "demo"', 'backend = "micromanager"')
+    text = text[: text.index("[specimen]")] + f"[micromanager]\nport = {port}\n"
+    return parse_rig(text, source="remote.toml", folder=Path.cwd())
+
+
 def rig_text(**changes: str) -> str:
     """Take the built-in rig as TOML, small and without waiting; `changes` map old text to new."""
     text = (files("scope_sr") / "simulated.toml").read_text(encoding="utf-8")

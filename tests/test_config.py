@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rigs import rig_text
+from rigs import remote_rig, rig_text
 
 from scope_sr.config import BUILT_IN, Rig, load_rig, parse_rig
 from scope_sr.errors import InputError
@@ -42,8 +42,39 @@ def test_a_rig_of_micro_manager_needs_labels() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.name)
-def test_every_rig_in_configs_loads(path: Path) -> None:
-    assert load_rig(path).objectives
+def test_every_rig_in_configs_loads_once_its_question_marks_are_answered(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for key, words in (
+        ("x_limits_um = [?, ?]", "drive to both ends"),
+        ("y_limits_um = [?, ?]", "drive to both ends"),
+        ("z_limits_um = [?, ?]", "focus on the slide with each objective"),
+        ('toward_specimen = "?"', "turn the focus knob"),
+    ):
+        if f"# {key}" in text:
+            assert f"stage.{key.split()[0]}: missing; {words}" in refused(text)
+        text = text.replace(f"# {key}", key.replace("?, ?", "-1.0, 1.0").replace("?", "+z"))
+    assert parse(text).objectives
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("port = 4827", "", "give port (of a running Micro-Manager, usually 4827) or config"),
+        ("port = 4827", 'port = 1\nconfig = "a"', "one of them"),
+        ("port = 4827", 'config = "a.cfg"', "config and adapters belong together"),
+        ("port = 4827", 'port = 1\nmagnifier_at = "1x"', "labels.magnifier and magnifier_at"),
+        ("port = 4827", "port = 70000", "micromanager.port = 70000: must be less than"),
+        ("[micromanager]\nport = 4827", "", "[micromanager] and backend = 'micromanager' belong"),
+        ('backend = "micromanager"', 'backend = "demo"', "belong together"),
+        ("[nosepiece]", "[nosepiece]\nmanual = true", "objectives.10x.pixel_size_um: missing"),
+        ("z_limits_um", "# ", "stage.z_limits_um: missing; focus on the slide"),
+        ('toward_specimen = "+z"', "", "stage.toward_specimen: missing; turn the focus knob"),
+    ],
+)
+def test_a_rig_of_a_stand_says_what_it_must(old: str, new: str, message: str) -> None:
+    text = remote_rig(4827).text
+    assert old in text
+    assert message in refused(text.replace(old, new, 1))
 
 
 @pytest.mark.parametrize(

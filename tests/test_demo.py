@@ -14,15 +14,21 @@ from rigs import demo_rig
 
 from scope_sr.acquire_pairs import capture_pairs
 from scope_sr.calibration import CalibrationRecord
+from scope_sr.config import Rig
 from scope_sr.errors import InputError, MicroscopeError
 from scope_sr.frame import Position
 from scope_sr.microscope import open_microscope
-from scope_sr.microscope.demo import open_demo
-from scope_sr.microscope.micromanager import to_rgb_or_grey
+from scope_sr.microscope.demo import link_demo
+from scope_sr.microscope.link import to_rgb_or_grey
+from scope_sr.microscope.micromanager import MicroManager
 from scope_sr.plan import plan_pairs
 from scope_sr.session import Session
 
 ROOT = Path(__file__).parent.parent
+
+
+def open_demo(rig: Rig) -> MicroManager:
+    return MicroManager(link_demo(rig), rig)
 
 
 def test_low_and_high_fields_show_the_same_tissue(tmp_path: Path) -> None:
@@ -69,10 +75,16 @@ def test_binning_halves_the_picture_and_doubles_the_pixel(monkeypatch: pytest.Mo
     """Pixel size and geometry are the core's: what binning 2 shows is the same field, coarser."""
     rig = demo_rig(**{"width_px = 512": "width_px = 128", "height_px = 512": "height_px = 96"})
     backend = open_demo(rig)
+    core = backend._link.hardware
     try:
         whole = backend.snap().image.astype(float)
-        backend._core.set_property("Camera", "Binning", "2")
-        binned = backend.snap().image.astype(float)
+        core.set_property("Camera", "Binning", "2")
+        with pytest.raises(
+            MicroscopeError, match=r"says 2 µm per pixel for 10x, demo\.toml says 1"
+        ):
+            backend.snap()
+        core.snap_image()
+        binned = to_rgb_or_grey(core.get_image()).astype(float)
         assert binned.shape == (48, 64, 3)
         halved = cv2.resize(whole, (64, 48), interpolation=cv2.INTER_AREA)
         assert np.corrcoef(halved[..., 1].ravel(), binned[..., 1].ravel())[0, 1] > 0.95
@@ -114,7 +126,7 @@ def test_an_error_of_the_core_is_one_line() -> None:
 def test_without_a_pixel_size_nothing_is_captured() -> None:
     backend = open_demo(demo_rig())
     try:
-        backend._core.delete_pixel_size_config("Res10x")
+        backend._link.hardware.delete_pixel_size_config("Res10x")
         with pytest.raises(MicroscopeError, match="knows no pixel size for 10x; make a pixel size"):
             backend.snap()
     finally:
@@ -122,13 +134,11 @@ def test_without_a_pixel_size_nothing_is_captured() -> None:
 
 
 def test_live_view_left_on_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from scope_sr.microscope.micromanager import MicroManager
-
     backend = open_demo(demo_rig())
-    backend._core.start_continuous_sequence_acquisition(0.0)
+    backend._link.hardware.start_continuous_sequence_acquisition(0.0)
     with pytest.raises(MicroscopeError, match="live view is on"):
-        MicroManager(backend._core, backend._rig, backend._newest, lambda: None)
-    backend._core.stop_sequence_acquisition()
+        MicroManager(backend._link, backend._rig)
+    backend._link.hardware.stop_sequence_acquisition()
     backend.close()
 
 

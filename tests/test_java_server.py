@@ -17,39 +17,9 @@ from java_server import Running, serving
 from mmpycorex import is_pymmcore_active
 from pycromanager import Core
 from pyjavaz import JavaObject
-from pyjavaz.bridge import Bridge, _DataSocket
 from rigs import demo_rig
 
-
-class ClosingSocket(_DataSocket):
-    """The client's socket, closed when let go of: pyjavaz never does, and pyzmq warns of that."""
-
-    def __del__(self) -> None:
-        self._socket.close()
-
-
-@pytest.fixture(autouse=True)
-def close_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyjavaz.bridge._DataSocket", ClosingSocket)
-
-
-def rescue(core) -> None:
-    """Cut a core off from its server, dead or alive, so that nothing waits for an answer.
-
-    A call of pyjavaz has no deadline, and neither have the destructors it runs at exit. After
-    this a pending call raises within a second, nothing is sent any more, and the interpreter can
-    end. The port may be connected to again.
-    """
-    bridge = core._bridge
-    if bridge is None:
-        return
-    for thing in list(bridge._java_objects):
-        thing._closed = True
-    bridge._closed = True
-    bridge._shutdown_event.set()
-    cached = Bridge._cached_bridges_by_port.get(bridge.port)
-    if cached is not None and cached() is bridge:
-        del Bridge._cached_bridges_by_port[bridge.port]
+from scope_sr.microscope.running import cut
 
 
 @contextlib.contextmanager
@@ -59,7 +29,7 @@ def connected(port: int, **options: object) -> Iterator[Core]:
     try:
         yield core
     finally:
-        rescue(core)
+        cut([core._bridge])
 
 
 @pytest.fixture(scope="module")
@@ -334,7 +304,7 @@ def test_a_pending_call_on_a_dead_server_is_rescued(faults: dict[str, object]) -
         thread.join(0.3)
         assert thread.is_alive(), "the client itself would wait for ever"
         began = time.monotonic()
-        rescue(core)
+        cut([core._bridge])
         thread.join(2)
         assert time.monotonic() - began < 2
     assert str(found[0]) == "Bridge has been closed"
@@ -344,7 +314,7 @@ def test_a_hung_call_is_rescued_and_the_same_port_connected_again() -> None:
     with faulty(delay={"snapImage": 30}) as (server, core):
         thread, found = in_thread(core.snap_image)
         thread.join(0.2)
-        rescue(core)
+        cut([core._bridge])
         thread.join(2)
         assert str(found[0]) == "Bridge has been closed"
         server.kill()
@@ -366,14 +336,14 @@ def test_the_interpreter_exits_whatever_became_of_the_server(end: str) -> None:
     code = f"""
         import time
         from java_server import serving
-        from test_java_server import Core, in_thread, rescue
+        from test_java_server import Core, cut, in_thread
 
         with serving(die_on="snapImage") as server:
             core = Core(port=server.port)
             labels = core.get_state_labels("Objective")
             {end}
             time.sleep(0.1)
-            rescue(core)
+            cut([core._bridge])
         print(time.time())
     """
     done = subprocess.run(

@@ -5,13 +5,18 @@ A later backend joins by one more entry in ``BACKENDS``: a function that opens i
 
 from __future__ import annotations
 
+import atexit
+import functools
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
-from rigs import demo_rig, make_rig
+from java_server import Running, serving
+from rigs import demo_rig, make_rig, remote_rig
 
 from scope_sr.errors import InputError, LimitError, MicroscopeError, StoppedError
 from scope_sr.frame import Position
@@ -38,12 +43,41 @@ def demo_mono_16_bit() -> GuardedMicroscope:
     return open_microscope(demo_rig(**{"color = true": "color = false", "bits = 8": "bits = 16"}))
 
 
+@functools.cache
+def server(**changes: str) -> Running:
+    """Run one double of the Java server per rig, for as long as the tests run."""
+    rig = Path(tempfile.mkdtemp()) / "rig.toml"
+    rig.write_text(demo_rig(**changes).text, encoding="utf-8")
+    running = serving(rig=rig)
+    atexit.register(running.__exit__, None, None, None)
+    return running.__enter__()
+
+
+def remote(**changes: str) -> GuardedMicroscope:
+    """Open it; unlike the others it is still where the test before left it."""
+    microscope = open_microscope(remote_rig(server(**changes).port, **changes))
+    microscope.select_objective(microscope.rig.low)
+    microscope.move_to(Position(0, 0, 0))
+    microscope.set_exposure(10.0)
+    return microscope
+
+
+def remote_rgb() -> GuardedMicroscope:
+    return remote()
+
+
+def remote_mono_16_bit() -> GuardedMicroscope:
+    return remote(**{"color = true": "color = false", "bits = 8": "bits = 16"})
+
+
 BACKENDS = {
     "simulated": simulated,
     "simulated-mono-12": simulated_mono_12_bit,
     "demo-rgb": demo_rgb,
     "demo-mono": demo_mono,
     "demo-mono-16": demo_mono_16_bit,
+    "remote-rgb": remote_rgb,
+    "remote-mono-16": remote_mono_16_bit,
 }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scope_sr.cli.operator import Operator
 from scope_sr.cli.options import INTERRUPTED, FolderType, GridType, PlaceType, ShareType
 from scope_sr.errors import InputError, MicroscopeError
 
@@ -124,11 +125,13 @@ def _acquire(*, rig: str | None, out: Path | None, **options: Any) -> None:
         click.echo(f"No --out given: saving into {out}")
     loaded = load_rig(rig or "simulated")
     record = CalibrationRecord.of_rig(loaded)
-    with open_microscope(_chosen(loaded, record, **options), log_folder=out) as microscope:
+    operator = Operator()
+    chosen = _chosen(loaded, record, **options)
+    with open_microscope(chosen, log_folder=out, ask=operator.ask) as microscope:
         plan = _plan(loaded, record, microscope, **options)
         _say_uncalibrated(record)
         with Session.create(out, plan, loaded, record) as session:
-            _run(microscope, session)
+            _run(microscope, session, operator)
 
 
 def _resume(*, rig: str | None, out: Path | None, **options: Any) -> None:
@@ -142,8 +145,9 @@ def _resume(*, rig: str | None, out: Path | None, **options: Any) -> None:
         _say_left(session)
         if session.remaining() or not concluded(session):
             chosen = _chosen(session.rig, session.record, session.plan.low, session.plan.high)
-            with open_microscope(chosen, log_folder=session.folder) as microscope:
-                _run(microscope, session)
+            operator = Operator()
+            with open_microscope(chosen, log_folder=session.folder, ask=operator.ask) as microscope:
+                _run(microscope, session, operator)
 
 
 def _say_what_is_left(*, rig: str | None, out: Path | None, **options: Any) -> None:
@@ -225,7 +229,8 @@ def _dry_run(*, rig: str | None, out: Path | None, **options: Any) -> None:
 
     loaded = load_rig(rig or "simulated")
     record = CalibrationRecord.of_rig(loaded)
-    with open_microscope(_chosen(loaded, record, **options)) as microscope:
+    chosen = _chosen(loaded, record, **options)
+    with open_microscope(chosen, ask=Operator().ask) as microscope:
         plan = _plan(loaded, record, microscope, **options)
     _say_uncalibrated(record)
     click.echo(describe_plan(plan, loaded, out or Path()))
@@ -258,14 +263,14 @@ def _say_uncalibrated(record: CalibrationRecord) -> None:
         click.echo("No calibration record: pixel size and offsets are the nominal ones of the rig.")
 
 
-def _run(microscope: GuardedMicroscope, session: Session) -> None:
+def _run(microscope: GuardedMicroscope, session: Session, operator: Operator) -> None:
     """Capture with a progress bar; whatever ends it, say how to go on."""
     from scope_sr.acquire_pairs import capture_fields, conclude
     from scope_sr.session import resume_command
 
     began_s = time.monotonic()
     try:
-        for _ in _with_progress(capture_fields(microscope, session), session):
+        for _ in _with_progress(capture_fields(microscope, session), session, operator):
             pass
         summary = conclude(session, time.monotonic() - began_s)
     except KeyboardInterrupt:
@@ -287,7 +292,9 @@ def _way_on(session: Session) -> str:
     return f"{session.how_far()}; go on with: {resume_command(session.folder)}"
 
 
-def _with_progress(fields: Iterable[Captured], session: Session) -> Iterator[Captured]:
+def _with_progress(
+    fields: Iterable[Captured], session: Session, operator: Operator
+) -> Iterator[Captured]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -314,6 +321,7 @@ def _with_progress(fields: Iterable[Captured], session: Session) -> Iterator[Cap
     with Progress(
         *columns, console=console, expand=True, disable=not console.is_terminal
     ) as progress:
+        operator.progress = progress
         task = progress.add_task("starting", total=total, completed=done)
         for field in fields:
             done += 1

@@ -6,21 +6,22 @@ pixels are rendered: the stock demo camera ignores the objective and could never
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scope_sr.config import Rig
-from scope_sr.errors import InputError, MicroscopeError
+from scope_sr.errors import InputError
 from scope_sr.frame import Position
-from scope_sr.microscope.micromanager import MicroManager
+from scope_sr.microscope.in_process import link_to, loaded_core, newest_frame
+from scope_sr.microscope.link import Link
 from scope_sr.specimen.scene import Scene
 
-BUFFER_MB = 128
 
-
-def open_demo(rig: Rig) -> MicroManager:
+def link_demo(rig: Rig) -> Link:
     """Load the demo configuration in this process and let its camera see the rig's specimen.
 
     Raises
@@ -32,40 +33,18 @@ def open_demo(rig: Rig) -> MicroManager:
     """
     try:
         import mm_test_adapters
-        import pymmcore
-        from mmpycorex import create_core_instance, is_pymmcore_active, terminate_core_instances
-        from pycromanager import Core
     except ImportError as error:
         msg = (
             f"the demo rig needs Micro-Manager's demo devices ({error.name} is missing):"
             ' pip install "scope-sr[demo]"'
         )
         raise InputError(msg) from error
-    if is_pymmcore_active():
-        msg = "a Micro-Manager core is open in this program already; close it first"
-        raise MicroscopeError(msg)
     scene = Scene(rig)
-    create_core_instance(
-        mm_test_adapters.device_adapter_path(),
-        "MMConfig_demo.cfg",
-        python_backend=True,
-        buffer_size_mb=BUFFER_MB,
-    )
-    try:
-        core = Core()
+    adapters = Path(mm_test_adapters.device_adapter_path())
+    with loaded_core(adapters, str(adapters / "MMConfig_demo.cfg")) as core:
         _set_up(core, rig)
         rendered = RenderedCore(core, rig, scene)
-
-        def newest() -> tuple[NDArray[Any], int]:
-            metadata = pymmcore.Metadata()
-            image = core.get_last_image_md(metadata)
-            number = int(metadata.GetSingleTag("ImageNumber").GetValue())
-            return rendered.render_live(image, number), number
-
-        return MicroManager(rendered, rig, newest, terminate_core_instances)
-    except BaseException:
-        terminate_core_instances()
-        raise
+        return dataclasses.replace(link_to(rendered), newest=rendered.newest)
 
 
 class RenderedCore:
@@ -89,6 +68,11 @@ class RenderedCore:
         name, view, camera = self._look(raw)
         exposure_ms = self._core.get_exposure()
         return _packed(self._scene.expose(name, view, exposure_ms, rng, camera), raw)
+
+    def newest(self) -> tuple[NDArray[Any], int] | None:
+        """Fetch the newest frame of a stream, rendered, with its number."""
+        found = newest_frame(self._core)
+        return found and (self.render_live(*found), found[1])
 
     def render_live(self, raw: NDArray[Any], number: int) -> NDArray[Any]:
         """Render a streamed image at the pace of a camera."""

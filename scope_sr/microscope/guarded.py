@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
-import queue
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, TypeVar, cast
+from typing import TypeVar
 
 from scope_sr.config import Rig
 from scope_sr.errors import (
@@ -22,12 +19,16 @@ from scope_sr.errors import (
     StoppedError,
 )
 from scope_sr.frame import Frame, Position
-from scope_sr.microscope.protocol import Microscope
+from scope_sr.microscope.lane import Lane
+from scope_sr.microscope.operator import Ask
+from scope_sr.microscope.protocol import UNKNOWN, Backend
+from scope_sr.microscope.way import travel_s, way
 from scope_sr.plan import outside, retracted
 
 T = TypeVar("T")
 
 STOP_S = 2.0  # a stop that takes longer is no stop
+CLOSE_S = 3.0  # a program that was told to end must end, whatever became of the instrument
 
 
 class GuardedMicroscope:
@@ -40,9 +41,11 @@ class GuardedMicroscope:
     manager; leaving the block stops the stage and closes the devices.
     """
 
-    def __init__(self, backend: Microscope, rig: Rig) -> None:
+    def __init__(self, backend: Backend, rig: Rig, ask: Ask | None = None) -> None:
         self.rig = rig
+        self.frames_lost = 0
         self._backend = backend
+        self._operator = ask
         self._hardware = Lane("microscope")
         self._frames = Lane("camera stream")
         self._emergency = Lane("stop")
@@ -53,6 +56,9 @@ class GuardedMicroscope:
         self._streaming = False
         self._taken_up = False
         self._escaped = False
+        self._held = False
+        self._hold_again = False
+        self._newest = 0
         self._sent: Position | None = None
 
     def __enter__(self) -> GuardedMicroscope:
@@ -74,22 +80,39 @@ class GuardedMicroscope:
         """Move and return settled; limits raise, the place is read back, each axis is taken up.
 
         A retracting focus drive moves before the stage, an approaching one after it, so that the
-        lens is never near the glass while the stage travels.
+        lens is never near the glass while the stage travels. A focus lock is off while the focus
+        drive moves, and on again at the end if it was on before.
         """
         target = Position(float(position.x_um), float(position.y_um), float(position.z_um))
         with self._one_at_a_time:
             self._refuse_outside(target)
             here = self._here()
-            way = self._way(here, target)
+            legs = way(self.rig, here, target, taken_up=self._taken_up)
             taken_up, self._taken_up = self._taken_up, False
             self._escaped = self._escaped and target.z_um == here.z_um
-            for place in way:
+            if any(place.z_um != here.z_um for place in legs):
+                self._release_focus()
+            for place in legs:
                 here = self._go(here, place)
-            self._taken_up = taken_up or bool(way)
+            if self._hold_again and not self._escaped:
+                self._hold_focus()
+            self._taken_up = taken_up or bool(legs)
 
     def objective(self) -> str:
         """Name the objective in the light path."""
         return self._ask("the nosepiece", self._backend.objective, self.rig.deadlines.turn_s)
+
+    def identify_objective(self) -> None:
+        """Ask the operator which objective is in place where nothing else can say it."""
+        if self.objective() == UNKNOWN:
+            name = self._question(
+                "Which objective is in the light path now?", tuple(self.rig.objectives)
+            )
+            self._ask(
+                "the nosepiece",
+                lambda: self._backend.select_objective(name),
+                self.rig.deadlines.turn_s,
+            )
 
     def select_objective(self, name: str) -> None:
         """Retract, turn, read the label back; the objective stays retracted."""
@@ -101,6 +124,8 @@ class GuardedMicroscope:
             if self.objective() == name:
                 return
             self._escape()
+            if self.rig.nosepiece.manual:
+                self._have_it_turned(name)
             self._ask(
                 "the nosepiece",
                 self._unless_stopped(lambda: self._backend.select_objective(name)),
@@ -114,6 +139,19 @@ class GuardedMicroscope:
                 f" the slots in {self.rig.source}"
             )
             raise ReadbackError(msg)
+
+    def focus_held(self) -> bool:
+        """Say whether a focus lock holds the focus."""
+        return self._ask("the focus lock", self._backend.focus_held, self.rig.deadlines.lock_s)
+
+    def hold_focus(self, on: bool) -> None:
+        """Switch the focus lock; from then on it is on in focus and off on the way there."""
+        with self._one_at_a_time:
+            if on:
+                self._hold_focus()
+            else:
+                self._release_focus()
+                self._hold_again = False
 
     def exposure_ms(self) -> float:
         """Say the exposure the camera will use, in ms."""
@@ -155,13 +193,22 @@ class GuardedMicroscope:
         with self._one_at_a_time:
             self._ask("the camera", self._backend.start_stream, self.rig.deadlines.snap_s)
             self._streaming = True
+            self._newest = 0
 
     def latest(self, after: int) -> Frame | None:
-        """Give the newest frame above number `after`, else None."""
+        """Give the newest frame above number `after`, else None.
+
+        The frames between one given and the next, lost on the way or never asked for, add up in
+        ``frames_lost``.
+        """
         deadline_s = self.rig.deadlines.snap_s
-        return self._ask(
+        frame = self._ask(
             "the camera", lambda: self._backend.latest(after), deadline_s, self._frames
         )
+        if frame is not None:
+            self.frames_lost += max(0, frame.number - self._newest - 1) if self._newest else 0
+            self._newest = frame.number
+        return frame
 
     def stop_stream(self) -> None:
         """End the stream."""
@@ -192,9 +239,10 @@ class GuardedMicroscope:
         try:
             self._stop_quietly()
             if not self._dead:  # a dead device would not answer this either
-                self._hardware.call(self._backend.close, self.rig.deadlines.move_s)
+                self._hardware.call(self._backend.close, CLOSE_S)
         except TimeoutError as error:
-            msg = f"the microscope did not close within {self.rig.deadlines.move_s:.1f} s"
+            self._abandon()
+            msg = f"the microscope did not close within {CLOSE_S:g} s and was left as it is"
             raise DeadlineError(msg) from error
         finally:
             for lane in (self._hardware, self._frames, self._emergency):
@@ -204,6 +252,62 @@ class GuardedMicroscope:
         """Stop where another error is on its way, which must not be lost to a failing stop."""
         with contextlib.suppress(Exception):
             self.stop()
+
+    def _abandon(self) -> None:
+        with contextlib.suppress(Exception):
+            self._backend.abandon()
+
+    def _have_it_turned(self, name: str) -> None:
+        """Let the operator turn the nosepiece, and confirm by name what is in place now."""
+        self._question(
+            f"The objective is retracted by {self.rig.nosepiece.escape_um:g} µm. Turn the nosepiece"
+            f" by hand to {name} ({self.rig.objectives[name].label}) until it clicks into place;"
+            " then confirm with its name",
+            (name,),
+        )
+
+    def _question(self, question: str, answers: tuple[str, ...]) -> str:
+        """Ask in the caller's thread and without a deadline, so that Ctrl-C reaches it."""
+        if self._operator is None:
+            msg = (
+                f"{self.rig.source}: nosepiece.manual: nobody is here to turn it or to say what is"
+                " in place; run it in a terminal, or pass ask= to open_microscope"
+            )
+            raise InputError(msg)
+        return self._operator(question, answers)
+
+    def _release_focus(self) -> None:
+        """Switch a focus lock off, and remember that it is wanted."""
+        if self.focus_held():
+            self._switch_lock(on=False)
+            self._hold_again = True
+        self._held = False
+
+    def _hold_focus(self) -> None:
+        """Switch the focus lock on where the objective is in focus, and see where it carried it."""
+        self._switch_lock(on=True)
+        self._held, self._hold_again = True, False
+        self._refuse_runaway(self.position())
+
+    def _switch_lock(self, *, on: bool) -> None:
+        longest_s = self.rig.focus_lock.stable_s + 2 * self.rig.deadlines.lock_s
+        switch = self._unless_stopped(lambda: self._backend.hold_focus(on))
+        self._ask("the focus lock", switch, longest_s)
+
+    def _refuse_runaway(self, found: Position) -> None:
+        """Switch off a lock that carries the objective outside the limits or out of its range."""
+        fault = outside(self.rig, found)
+        range_um = self.rig.focus_lock.range_um
+        if not fault and self._sent and abs(found.z_um - self._sent.z_um) > range_um:
+            fault = (
+                f"z = {found.z_um:.2f} µm is {abs(found.z_um - self._sent.z_um):.1f} µm from where"
+                f" it was sent, focus_lock.range_um is {range_um:g} µm"
+            )
+        if fault:
+            self._switch_lock(on=False)
+            self._held = False
+            msg = f"the focus lock carried the objective away and was switched off: {fault}"
+            raise LimitError(msg)
 
     def _refuse_outside(self, target: Position) -> None:
         if not all(map(math.isfinite, (target.x_um, target.y_um, target.z_um))):
@@ -216,6 +320,7 @@ class GuardedMicroscope:
 
     def _escape(self) -> None:
         """Retract before a turn, unless the last turn left the objective retracted."""
+        self._release_focus()
         here = self._here()
         if self._escaped and here == self._sent:
             return
@@ -230,35 +335,10 @@ class GuardedMicroscope:
         self._go(here, safe)
         self._escaped = True
 
-    def _way(self, here: Position, target: Position) -> list[Position]:
-        """Lay out the legs of a move: off in z, a waypoint in x and y, across, into focus."""
-        stage, toward = self.rig.stage, self.rig.toward
-        z_um = self._take_up(
-            here.z_um * toward,
-            target.z_um * toward,
-            stage.z_approach_um,
-            min(limit_um * toward for limit_um in stage.z_limits_um),
-        )
-        x_um = self._take_up(here.x_um, target.x_um, stage.approach_um[0], stage.x_limits_um[0])
-        y_um = self._take_up(here.y_um, target.y_um, stage.approach_um[1], stage.y_limits_um[0])
-        across = Position(target.x_um, target.y_um, z_um * toward)
-        legs = [
-            Position(here.x_um, here.y_um, across.z_um),
-            Position(x_um, y_um, across.z_um),
-            across,
-            target,
-        ]
-        return [leg for before, leg in itertools.pairwise([here, *legs]) if leg != before]
-
-    def _take_up(self, now_um: float, to_um: float, by_um: float, lowest_um: float) -> float:
-        """Give the place from which an axis can arrive moving up: where it is, if that will do."""
-        start_um = max(lowest_um, to_um - by_um)
-        still = self._taken_up and to_um == now_um
-        return now_um if still or now_um <= start_um else start_um
-
     def _go(self, here: Position, target: Position) -> Position:
         """Send the devices to one place and read it back; a second try, then an error."""
-        deadline_s = self._travel_s(here, target) + self.rig.deadlines.move_s
+        deadline_s = travel_s(self.rig, here, target) + self.rig.deadlines.move_s
+        deadline_s += self._held * (self.rig.focus_lock.stable_s + 2 * self.rig.deadlines.lock_s)
         self._sent = None
         for _ in range(2):
             send = self._unless_stopped(lambda: self._backend.move_to(target))
@@ -267,6 +347,8 @@ class GuardedMicroscope:
             if self._is_at(found, target):
                 self._sent = target
                 return target
+            if self._held:
+                self._refuse_runaway(found)
         msg = (
             f"the stage was sent to {target.describe()} and reports {found.describe()}, twice;"
             f" tolerance is {self.rig.stage.tolerance_um:g} µm in x and y and"
@@ -281,23 +363,20 @@ class GuardedMicroscope:
         rounding.
         """
         here = self.position()
-        if self._sent is not None and self._is_at(here, self._sent):
+        if self._sent is None:
+            self._held = self.focus_held()
+        elif self._is_at(here, self._sent):
             return self._sent
         return here
 
     def _is_at(self, here: Position, target: Position) -> bool:
         stage = self.rig.stage
+        z_tolerance_um = self.rig.focus_lock.range_um if self._held else stage.z_tolerance_um
         return (
             abs(here.x_um - target.x_um) <= stage.tolerance_um
             and abs(here.y_um - target.y_um) <= stage.tolerance_um
-            and abs(here.z_um - target.z_um) <= stage.z_tolerance_um
+            and abs(here.z_um - target.z_um) <= z_tolerance_um
         )
-
-    def _travel_s(self, here: Position, target: Position) -> float:
-        stage = self.rig.stage
-        xy_um = math.hypot(target.x_um - here.x_um, target.y_um - here.y_um)
-        z_um = abs(target.z_um - here.z_um)
-        return 3 * (xy_um / stage.speed_um_per_s + z_um / stage.z_speed_um_per_s)
 
     def _unless_stopped(self, verb: Callable[[], T]) -> Callable[[], T]:
         """Look for a stop at the last moment, in the thread that makes the call."""
@@ -326,64 +405,8 @@ class GuardedMicroscope:
                 f" cable, then start again (deadlines in {self.rig.source})"
             )
             self._stop_quietly()
+            self._abandon()
             raise DeadlineError(self._dead) from error
         except KeyboardInterrupt:
             self._stop_quietly()
             raise
-
-
-class Call(Generic[T]):
-    """One call on its way through a lane, and what came of it."""
-
-    def __init__(self, verb: Callable[[], T]) -> None:
-        self._verb = verb
-        self._outcome: queue.SimpleQueue[tuple[T | None, BaseException | None]]
-        self._outcome = queue.SimpleQueue()
-
-    def run(self) -> None:
-        """Make the call, in the lane's thread."""
-        try:
-            self._outcome.put((self._verb(), None))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            self._outcome.put((None, error))
-
-    def wait(self, deadline_s: float) -> T:
-        """Wait for the outcome, in the caller's thread; TimeoutError past the deadline."""
-        until_s = time.monotonic() + deadline_s
-        while (left_s := until_s - time.monotonic()) > 0:
-            try:
-                # Short waits, because on Windows Ctrl-C does not break a long one.
-                result, error = self._outcome.get(timeout=min(0.1, left_s))
-            except queue.Empty:
-                continue
-            if error is not None:
-                raise error
-            return cast("T", result)
-        raise TimeoutError
-
-
-class Lane:
-    """A thread that makes calls one after the other, each with a deadline.
-
-    A daemon, because a call that never returns must not keep the interpreter from ending.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name=f"scope-sr {name}", daemon=True)
-        self._thread.start()
-
-    def call(self, verb: Callable[[], T], deadline_s: float) -> T:
-        """Make a call and wait for it; TimeoutError past the deadline, its own error otherwise."""
-        call = Call(verb)
-        self._calls.put(call)
-        return call.wait(deadline_s)
-
-    def end(self) -> None:
-        """Let the thread finish what it does and end."""
-        self._calls.put(None)
-        self._thread.join(timeout=1.0)
-
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call.run()

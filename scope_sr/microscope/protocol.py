@@ -1,4 +1,4 @@
-"""The microscope: thirteen verbs, and the laws every backend keeps.
+"""The microscope: fifteen verbs, and the laws every backend keeps.
 
 One contract suite (``tests/test_microscope_contract.py``) holds each backend to these laws.
 Backends are dumb adapters: they do not log, retry, save or judge. Safety stands in
@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from scope_sr.frame import Frame, Position
+
+UNKNOWN = "unknown"  # the objective of a nosepiece that is turned by hand and says nothing
 
 
 class Microscope(Protocol):
@@ -43,6 +45,18 @@ class Microscope(Protocol):
         """
         ...
 
+    def focus_held(self) -> bool:
+        """Say whether a focus lock (Perfect Focus) holds the focus; False where there is none."""
+        ...
+
+    def hold_focus(self, on: bool) -> None:
+        """Switch the focus lock off, or on and wait until it is locked and z is still.
+
+        While it holds, z is the lock's: :meth:`move_to` leaves the focus drive alone. It is off
+        before anything moves the focus or turns the nosepiece.
+        """
+        ...
+
     def exposure_ms(self) -> float:
         """Say the exposure the camera will use."""
         ...
@@ -64,7 +78,10 @@ class Microscope(Protocol):
         ...
 
     def latest(self, after: int) -> Frame | None:
-        """Give the newest frame if its number is above `after`, else None; never waits."""
+        """Give the newest frame if its number is above `after`, else None; never waits.
+
+        It waits for no motion either: during one, a frame may say where the stage was a moment ago.
+        """
         ...
 
     def stop_stream(self) -> None:
@@ -85,4 +102,12 @@ class Microscope(Protocol):
 
     def close(self) -> None:
         """Stop everything and let go of the devices; closing twice is fine."""
+        ...
+
+
+class Backend(Microscope, Protocol):
+    """What the guard drives: a microscope that can also be given up."""
+
+    def abandon(self) -> None:
+        """Let go of devices that no longer answer, without asking them anything; never blocks."""
         ...

@@ -103,6 +103,16 @@ class SimulatedMicroscope:
         self._turn_um = (x_um, y_um, rng.normal(0, self._truth.nosepiece.z_repeatability_um))
         self._objective = name
 
+    def focus_held(self) -> bool:
+        """Say no: there is no focus lock."""
+        return False
+
+    def hold_focus(self, on: bool) -> None:
+        """Refuse: there is no focus lock."""
+        if on:
+            msg = "the simulated microscope has no focus lock"
+            raise MicroscopeError(msg)
+
     def exposure_ms(self) -> float:
         """Say the exposure, in ms."""
         return self._exposure_ms
@@ -156,6 +166,10 @@ class SimulatedMicroscope:
     def rearm(self) -> None:
         """Let waits last again."""
         self._clock.clear_stop()
+
+    def abandon(self) -> None:
+        """Break off the wait that lasts too long."""
+        self._clock.stop()
 
     def close(self) -> None:
         """Stop and close the log."""

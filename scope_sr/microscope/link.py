@@ -1,0 +1,112 @@
+"""What it takes to talk to a Micro-Manager core: the way to it, its errors in words, its pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scope_sr.errors import InputError, MicroscopeError
+
+Image = NDArray[np.uint8] | NDArray[np.uint16]
+Newest = Callable[[], tuple[NDArray[Any], int] | None]
+
+
+@dataclass(frozen=True)
+class Link:
+    """The way to a core: one per lane, so that none waits for another, and how to let go of it.
+
+    Attributes
+    ----------
+    hardware, frames, emergency
+        Cores with snake_case names; in this process all three are one.
+    newest
+        Fetches the newest streamed frame as the core has it, with its ImageNumber.
+    release
+        Lets go of a core that answers.
+    abandon
+        Lets go of one that does not, without asking it anything.
+    """
+
+    hardware: Any
+    frames: Any
+    emergency: Any
+    newest: Newest
+    release: Callable[[], None]
+    abandon: Callable[[], None]
+
+
+def refuse_without_pycromanager() -> None:
+    """Say what to install, before anything else is tried.
+
+    Raises
+    ------
+    InputError
+        pycromanager is not installed.
+    """
+    if importlib.util.find_spec("pycromanager") is None:
+        msg = (
+            "Micro-Manager needs pycromanager, which is not installed:"
+            ' pip install "scope-sr[micromanager]"'
+        )
+        raise InputError(msg)
+
+
+def ask(core: Any, verb: str, *values: object) -> Any:
+    """Call a core by name; numpy's numbers become Python's, which cores do not take for numbers.
+
+    Raises
+    ------
+    MicroscopeError
+        The core refused, in one line.
+    """
+    plain = (value.item() if isinstance(value, np.generic) else value for value in values)
+    with in_words(verb):
+        return getattr(core, verb)(*plain)
+
+
+def to_rgb_or_grey(raw: NDArray[Any]) -> Image:
+    """Turn what a core delivers into ``(row, column, 3)`` RGB or ``(row, column)`` grey.
+
+    Colour comes as uint32 whose bytes are B, G, R, 0. Three assignments into one new array take a
+    quarter of the time of a fancy index (notes: 2.4 ms against 10 ms at 1024 x 1024).
+
+    >>> to_rgb_or_grey(np.array([[0x00FF8001]], np.uint32)).tolist()
+    [[[255, 128, 1]]]
+    """
+    if raw.dtype != np.uint32:
+        return np.ascontiguousarray(raw)
+    bgra = np.ascontiguousarray(raw).view(np.uint8).reshape(*raw.shape, 4)
+    rgb = np.empty((*raw.shape, 3), np.uint8)
+    for channel in range(3):
+        rgb[..., channel] = bgra[..., 2 - channel]
+    return rgb
+
+
+class in_words(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads as a phrase
+    """Turn an error of the core into one line: its first, without the Java or Python around it."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # The Python core raises RuntimeError, ValueError, IndexError; the Java one bare Exception,
+        # and AttributeError for a verb it lacks or once its connection was cut.
+        core_s = {RuntimeError, ValueError, IndexError, Exception, AttributeError}
+        if error is not None and type(error) in core_s:
+            msg = f"Micro-Manager, {self._what}: {_first_words(error)}"
+            raise MicroscopeError(msg) from error
+
+
+def _first_words(error: BaseException) -> str:
+    text = re.sub(r"^(?:[\w.$]+(?:Exception|Error): )+", "", str(error).strip())
+    if isinstance(error, AttributeError) or text == "Bridge has been closed":
+        cut = "NoneType" in text or text == "Bridge has been closed"
+        return "the connection was cut" if cut else f"it does not know this ({text})"
+    return text.splitlines()[0] if text else "failed without a word"
