@@ -242,8 +242,8 @@ def _in_one_line(port: int) -> Iterator[list[warnings.WarningMessage]]:
             yield said
     except Exception as error:
         msg = (
-            f"a program answers on port {port}, but not as Micro-Manager does; {HOW_TO_SERVE}, or"
-            " correct the port"
+            f"the program on port {port} does not answer as Micro-Manager does; if it is"
+            " Micro-Manager it is busy, look at its window; if not, correct the port"
         )
         raise MicroscopeError(msg) from error
     finally:
