@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import cv2
@@ -179,3 +180,30 @@ def test_the_program_ends_by_itself_with_a_core_open_and_streaming() -> None:
 def test_grey_stays_as_it_is(dtype: type) -> None:
     image = np.arange(12, dtype=dtype).reshape(3, 4)
     assert np.array_equal(to_rgb_or_grey(image), image)
+
+
+def test_a_core_in_this_process_that_hangs_does_not_hold_up_the_end() -> None:
+    code = """
+        import sys; sys.path.insert(0, "tests")
+        from rigs import demo_rig
+        from scope_sr.errors import DeadlineError
+        from scope_sr.microscope import open_microscope
+        microscope = open_microscope(demo_rig(**{"snap_s = 10.0": "snap_s = 0.5"}))
+        microscope.set_exposure(60000)
+        microscope.exposure_ms = lambda: 0.0
+        try:
+            microscope.snap()
+        except DeadlineError as error:
+            print(error)
+        microscope.close()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        timeout=30,
+    )
+    assert "the camera did not answer within 0.5 s" in done.stdout
+    assert done.stderr == ""

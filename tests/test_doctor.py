@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import re
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -485,13 +484,22 @@ def test_a_program_that_hangs_or_fails_is_put_in_words() -> None:
     assert computer._run(["no such program"], 9)[1]
 
 
-def test_knocking() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        assert stand.knock(port=port).state == "ok"
-    silent = stand.knock(port=port)
+def test_without_a_rig_the_micro_manager_here_is_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rig is written from what it says, so a rig that cannot be read yet must not hide it."""
+    with serving() as server:
+        broken = tmp_path / "new.toml"
+        broken.write_text(f"[micromanager]\nport = {server.port}\n", encoding="utf-8")
+        report = examine(str(broken), tmp_path)
+        monkeypatch.setattr(stand, "PORT", server.port)
+        assert examine(None, tmp_path).inventory == report.inventory
+    assert [finding.what for finding in report.findings if finding.state == "problem"] == ["file"]
+    [labels] = [line.text for line in report.findings if line.what == "labels of Objective"]
+    assert "Nikon 40X Plan Fluor ELWD" in labels
+    [silent] = stand.look_around(str(broken))[1]
     assert silent.state == "note"
-    assert "Run server on port 4827" in silent.remedy
+    assert "Run server on port" in silent.remedy
 
 
 # ---- the whole -----------------------------------------------------------------------------------

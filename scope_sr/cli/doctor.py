@@ -16,7 +16,8 @@ READABLE = 110  # columns; longer lines are hard to follow on a wide screen
     metavar="NAME|FILE",
     default=None,
     help="Look into the microscope of this rig too: a rig file, simulated or demo."
-    "  [this computer only]",
+    "  [this computer, and the"
+    " Micro-Manager that runs on it]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document, for programs.")
 def doctor(rig: str | None, as_json: bool) -> None:
@@ -24,12 +25,13 @@ def doctor(rig: str | None, as_json: bool) -> None:
 
     Nothing moves and nothing is changed. Looked at are: versions, GPU, display, the speed of the
     disk this folder is on, and, with --rig, the rig file and its Micro-Manager: adapters, roles,
-    labels, pixel sizes, camera, stage limits. A PROBLEM would stop a capture, a note is worth
+    labels, pixel sizes, camera, stage limits. Without a rig it tells what one is written from.
+    A PROBLEM would stop a capture, a note is worth
     knowing; the line after each -> says what to do. Send the --json to whoever helps you.
 
     \b
     Examples
-      scope-sr doctor                        this computer, and whether Micro-Manager answers
+      scope-sr doctor                        this computer, and the Micro-Manager that runs on it
       scope-sr doctor --rig my-rig.toml      that rig, and the stand it describes
       scope-sr doctor --rig demo --json      the same for programs
 

@@ -29,8 +29,8 @@ def examine(
     Parameters
     ----------
     rig_name
-        A rig file or the name of a built-in rig; None looks at the computer alone. A rig that
-        cannot be loaded is a finding, not an error.
+        A rig file or the name of a built-in rig. With None, or a rig that cannot be loaded, which
+        is a finding and not an error, the Micro-Manager that runs here is looked into.
     folder
         Where sessions would go: the disk there is measured.
     progress
@@ -61,9 +61,7 @@ def _examine_stand(
     field = stand.field_size(rig) if rig else computer.FieldSize()
     of_the_disk = list(computer.disk(folder, field))
     progress("the microscope")
-    if rig_name is None:
-        return None, [*of_the_disk, stand.knock()]
-    inventory, of_the_microscope = stand.look(rig) if rig else (None, [])
+    inventory, of_the_microscope = stand.look(rig) if rig else stand.look_around(rig_name)
     return inventory, [*of_the_disk, *of_the_rig, *of_the_microscope]
 
 

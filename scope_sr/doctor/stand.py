@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scope_sr.calibration import CalibrationRecord
@@ -39,21 +42,30 @@ def field_size(rig: Rig) -> FieldSize:
     return FieldSize(camera.width_px * camera.height_px * bytes_per_px, _pixels(rig))
 
 
-def knock(host: str = HOST, port: int = PORT) -> Finding:
+def look_around(rig_name: str | None) -> tuple[Inventory | None, list[Finding]]:
+    """Look into the Micro-Manager that runs here, if one does, without a rig that could be read.
+
+    What it says (labels, positions, pixel sizes) is what a rig is written from.
+    """
+    port = _port_in(rig_name) if rig_name else PORT
+    if not knock(port):
+        return None, [_nothing_there(port)]
+    try:
+        from scope_sr.microscope import inventory_at
+
+        inventory = inventory_at(port)
+    except (ScopeSRError, ImportError) as error:
+        return None, [_problem(MICROSCOPE, "connection", error, "start Micro-Manager")]
+    return inventory, list(describe(inventory))
+
+
+def knock(port: int = PORT) -> bool:
     """Look whether anything listens where Micro-Manager's server would."""
     try:
-        socket.create_connection((host, port), KNOCK_S).close()
+        socket.create_connection((HOST, port), KNOCK_S).close()
     except OSError:
-        text = f"nothing answers on {host}:{port}; fine unless you want to drive a stand"
-        remedy = (
-            "start Micro-Manager 2, tick Tools > Options > Run server on port 4827, restart it,"
-            " then: scope-sr doctor --rig FILE"
-        )
-        return Finding(MICROSCOPE, "server", "note", text, remedy)
-    text = f"a program answers on {host}:{port}, as Micro-Manager does"
-    return Finding(
-        MICROSCOPE, "server", "ok", text, "look into it with: scope-sr doctor --rig FILE"
-    )
+        return False
+    return True
 
 
 def look(rig: Rig) -> tuple[Inventory | None, list[Finding]]:
@@ -67,6 +79,23 @@ def look(rig: Rig) -> tuple[Inventory | None, list[Finding]]:
     except (ScopeSRError, ImportError) as error:
         return None, [_problem(MICROSCOPE, "connection", error, "start Micro-Manager")]
     return inventory, [*describe(inventory), *compare(rig, inventory)]
+
+
+def _nothing_there(port: int) -> Finding:
+    text = f"nothing answers on {HOST}:{port}; fine unless you want to drive a stand"
+    remedy = (
+        f"start Micro-Manager 2, tick Tools > Options > Run server on port {PORT}, restart it,"
+        " then run this again"
+    )
+    return Finding(MICROSCOPE, "server", "note", text, remedy)
+
+
+def _port_in(rig_name: str) -> int:
+    """Find the port in a rig file that cannot be used yet; the usual one if it names none."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        found = re.search(r"^port = (\d{1,5})\b", Path(rig_name).read_text("utf-8"), re.MULTILINE)
+        return int(found[1]) if found else PORT
+    return PORT
 
 
 def _contents(rig: Rig) -> Iterator[Finding]:

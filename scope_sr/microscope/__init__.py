@@ -15,7 +15,14 @@ from scope_sr.microscope.link import Link
 from scope_sr.microscope.operator import Ask
 from scope_sr.microscope.protocol import Backend
 
-__all__ = ["Ask", "GuardedMicroscope", "Inventory", "inventory_of", "open_microscope"]
+__all__ = [
+    "Ask",
+    "GuardedMicroscope",
+    "Inventory",
+    "inventory_at",
+    "inventory_of",
+    "open_microscope",
+]
 
 T = TypeVar("T")
 
@@ -66,7 +73,17 @@ def inventory_of(rig: Rig) -> Inventory:
     if rig.backend == "simulated" or (rig.micromanager and rig.micromanager.config):
         msg = f"{rig.source}: no Micro-Manager runs that could be asked; load it there, give port"
         raise InputError(msg)
-    link = _link(rig, None)
+    return _inventory(_link(rig, None))
+
+
+def inventory_at(port: int) -> Inventory:
+    """Ask the Micro-Manager at a port, with no rig yet; otherwise as :func:`inventory_of`."""
+    from scope_sr.microscope.running import link_running
+
+    return _inventory(link_running(port))
+
+
+def _inventory(link: Link) -> Inventory:
     found = _answer(link, lambda: take_inventory(link.hardware))
     link.release()
     return found
