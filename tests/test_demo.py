@@ -16,7 +16,7 @@ from rigs import demo_rig
 from scope_sr.acquire_pairs import capture_pairs
 from scope_sr.calibration import CalibrationRecord
 from scope_sr.config import Rig
-from scope_sr.errors import InputError, MicroscopeError
+from scope_sr.errors import InputError, MicroscopeError, ReadbackError
 from scope_sr.frame import Position
 from scope_sr.microscope import open_microscope
 from scope_sr.microscope.demo import link_demo
@@ -182,6 +182,13 @@ def test_grey_stays_as_it_is(dtype: type) -> None:
     assert np.array_equal(to_rgb_or_grey(image), image)
 
 
+def test_an_exposure_the_camera_does_not_take_is_noticed() -> None:
+    """The demo camera leaves its exposure as it is when asked for more than ten seconds."""
+    with open_microscope(demo_rig()) as microscope:
+        with pytest.raises(ReadbackError, match="asked for 20000 ms and reports 10 ms"):
+            microscope.set_exposure(20000)
+
+
 def test_a_core_in_this_process_that_hangs_does_not_hold_up_the_end() -> None:
     code = """
         import sys; sys.path.insert(0, "tests")
@@ -189,7 +196,7 @@ def test_a_core_in_this_process_that_hangs_does_not_hold_up_the_end() -> None:
         from scope_sr.errors import DeadlineError
         from scope_sr.microscope import open_microscope
         microscope = open_microscope(demo_rig(**{"snap_s = 10.0": "snap_s = 0.5"}))
-        microscope.set_exposure(60000)
+        microscope.set_exposure(9000)
         microscope.exposure_ms = lambda: 0.0
         try:
             microscope.snap()

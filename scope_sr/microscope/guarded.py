@@ -27,6 +27,7 @@ from scope_sr.plan import outside, retracted
 
 T = TypeVar("T")
 
+EXPOSURE_TOLERANCE = 0.05  # cameras expose in whole lines
 STOP_S = 2.0  # a stop that takes longer is no stop
 CLOSE_S = 3.0  # a program that was told to end must end, whatever became of the instrument
 
@@ -158,7 +159,7 @@ class GuardedMicroscope:
         return self._ask("the camera", self._backend.exposure_ms, self.rig.deadlines.snap_s)
 
     def set_exposure(self, exposure_ms: float) -> None:
-        """Set the exposure, in ms."""
+        """Set the exposure, in ms, and read it back: cameras leave out what they cannot do."""
         if not (math.isfinite(exposure_ms) and exposure_ms > 0):
             msg = f"an exposure of {exposure_ms:g} ms cannot be; it must be above 0"
             raise InputError(msg)
@@ -168,6 +169,13 @@ class GuardedMicroscope:
                 lambda: self._backend.set_exposure(float(exposure_ms)),
                 self.rig.deadlines.snap_s,
             )
+            found_ms = self.exposure_ms()
+        if abs(found_ms - exposure_ms) > EXPOSURE_TOLERANCE * exposure_ms:
+            msg = (
+                f"the camera was asked for {exposure_ms:g} ms and reports {found_ms:g} ms; correct"
+                f" exposure_ms in {self.rig.source} to what it can do"
+            )
+            raise ReadbackError(msg)
 
     def snap(self) -> Frame:
         """Take one image and check that it is what the rig's camera delivers."""
