@@ -20,9 +20,9 @@ from scope_sr.errors import (
 )
 from scope_sr.frame import Frame, Position
 from scope_sr.microscope.lane import Lane
-from scope_sr.microscope.operator import Ask
+from scope_sr.microscope.operator import Ask, Operator
 from scope_sr.microscope.protocol import UNKNOWN, Backend
-from scope_sr.microscope.way import travel_s, way
+from scope_sr.microscope.way import runaway, travel_s, way
 from scope_sr.plan import outside, retracted
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class GuardedMicroscope:
         self.rig = rig
         self.frames_lost = 0
         self._backend = backend
-        self._operator = ask
+        self._operator = Operator(ask, rig)
         self._hardware = Lane("microscope")
         self._frames = Lane("camera stream")
         self._emergency = Lane("stop")
@@ -74,8 +74,9 @@ class GuardedMicroscope:
         self.close()
 
     def position(self) -> Position:
-        """Say where the stage is, as the devices report it."""
-        return self._ask("the stage", self._backend.position, self.rig.deadlines.move_s)
+        """Say where the stage is, as the devices report it; it does not wait for a move."""
+        deadline_s = self.rig.deadlines.move_s
+        return self._ask("the stage", self._backend.position, deadline_s, self._frames)
 
     def move_to(self, position: Position) -> None:
         """Move and return settled; limits raise, the place is read back, each axis is taken up.
@@ -87,10 +88,12 @@ class GuardedMicroscope:
         target = Position(float(position.x_um), float(position.y_um), float(position.z_um))
         with self._one_at_a_time:
             self._refuse_outside(target)
+            self._hear_of_the_lock()
             here = self._here()
             legs = way(self.rig, here, target, taken_up=self._taken_up)
             taken_up, self._taken_up = self._taken_up, False
-            self._escaped = self._escaped and target.z_um == here.z_um
+            away_um = abs(target.z_um - here.z_um)
+            self._escaped = self._escaped and away_um <= self.rig.stage.z_tolerance_um
             if any(place.z_um != here.z_um for place in legs):
                 self._release_focus()
             for place in legs:
@@ -106,9 +109,7 @@ class GuardedMicroscope:
     def identify_objective(self) -> None:
         """Ask the operator which objective is in place where nothing else can say it."""
         if self.objective() == UNKNOWN:
-            name = self._question(
-                "Which objective is in the light path now?", tuple(self.rig.objectives)
-            )
+            name = self._operator.which_is_in_place()
             self._ask(
                 "the nosepiece",
                 lambda: self._backend.select_objective(name),
@@ -124,9 +125,11 @@ class GuardedMicroscope:
         with self._one_at_a_time:
             if self.objective() == name:
                 return
+            if self.rig.nosepiece.manual:
+                self._operator.refuse_absence()
             self._escape()
             if self.rig.nosepiece.manual:
-                self._have_it_turned(name)
+                self._operator.turn_to(name)
             self._ask(
                 "the nosepiece",
                 self._unless_stopped(lambda: self._backend.select_objective(name)),
@@ -148,6 +151,11 @@ class GuardedMicroscope:
     def hold_focus(self, on: bool) -> None:
         """Switch the focus lock; from then on it is on in focus and off on the way there."""
         with self._one_at_a_time:
+            if on and self._escaped:
+                msg = (
+                    "the objective is retracted; bring it into focus before the focus lock goes on"
+                )
+                raise MicroscopeError(msg)
             if on:
                 self._hold_focus()
             else:
@@ -265,24 +273,11 @@ class GuardedMicroscope:
         with contextlib.suppress(Exception):
             self._backend.abandon()
 
-    def _have_it_turned(self, name: str) -> None:
-        """Let the operator turn the nosepiece, and confirm by name what is in place now."""
-        self._question(
-            f"The objective is retracted by {self.rig.nosepiece.escape_um:g} µm. Turn the nosepiece"
-            f" by hand to {name} ({self.rig.objectives[name].label}) until it clicks into place;"
-            " then confirm with its name",
-            (name,),
-        )
-
-    def _question(self, question: str, answers: tuple[str, ...]) -> str:
-        """Ask in the caller's thread and without a deadline, so that Ctrl-C reaches it."""
-        if self._operator is None:
-            msg = (
-                f"{self.rig.source}: nosepiece.manual: nobody is here to turn it or to say what is"
-                " in place; run it in a terminal, or pass ask= to open_microscope"
-            )
-            raise InputError(msg)
-        return self._operator(question, answers)
+    def _hear_of_the_lock(self) -> None:
+        """Learn what became of the lock; one that let go by itself is wanted again, in focus."""
+        held = self.focus_held()
+        self._hold_again = self._hold_again or (self._held and not held)
+        self._held = held
 
     def _release_focus(self) -> None:
         """Switch a focus lock off, and remember that it is wanted."""
@@ -293,29 +288,23 @@ class GuardedMicroscope:
 
     def _hold_focus(self) -> None:
         """Switch the focus lock on where the objective is in focus, and see where it carried it."""
+        self._held = self._hold_again = False
+        began_um = self._here().z_um
         self._switch_lock(on=True)
-        self._held, self._hold_again = True, False
-        self._refuse_runaway(self.position())
+        self._held = True
+        self._refuse_runaway(self.position(), began_um)
 
     def _switch_lock(self, *, on: bool) -> None:
         longest_s = self.rig.focus_lock.stable_s + 2 * self.rig.deadlines.lock_s
-        switch = self._unless_stopped(lambda: self._backend.hold_focus(on))
-        self._ask("the focus lock", switch, longest_s)
+        self._ask("the focus lock", lambda: self._backend.hold_focus(on), longest_s)
 
-    def _refuse_runaway(self, found: Position) -> None:
+    def _refuse_runaway(self, found: Position, sent_um: float) -> None:
         """Switch off a lock that carries the objective outside the limits or out of its range."""
-        fault = outside(self.rig, found)
-        range_um = self.rig.focus_lock.range_um
-        if not fault and self._sent and abs(found.z_um - self._sent.z_um) > range_um:
-            fault = (
-                f"z = {found.z_um:.2f} µm is {abs(found.z_um - self._sent.z_um):.1f} µm from where"
-                f" it was sent, focus_lock.range_um is {range_um:g} µm"
-            )
+        fault = runaway(self.rig, found, sent_um)
         if fault:
             self._switch_lock(on=False)
             self._held = False
-            msg = f"the focus lock carried the objective away and was switched off: {fault}"
-            raise LimitError(msg)
+            raise LimitError(fault)
 
     def _refuse_outside(self, target: Position) -> None:
         if not all(map(math.isfinite, (target.x_um, target.y_um, target.z_um))):
@@ -328,6 +317,7 @@ class GuardedMicroscope:
 
     def _escape(self) -> None:
         """Retract before a turn, unless the last turn left the objective retracted."""
+        self._hear_of_the_lock()
         self._release_focus()
         here = self._here()
         if self._escaped and here == self._sent:
@@ -350,13 +340,17 @@ class GuardedMicroscope:
         self._sent = None
         for _ in range(2):
             send = self._unless_stopped(lambda: self._backend.move_to(target))
-            self._ask("the stage", send, deadline_s)
+            try:
+                self._ask("the stage", send, deadline_s)
+            except MicroscopeError:
+                self._held = False  # a lock that failed stays off until it is asked for
+                raise
             found = self.position()
             if self._is_at(found, target):
                 self._sent = target
                 return target
             if self._held:
-                self._refuse_runaway(found)
+                self._refuse_runaway(found, target.z_um)
         msg = (
             f"the stage was sent to {target.describe()} and reports {found.describe()}, twice;"
             f" tolerance is {self.rig.stage.tolerance_um:g} µm in x and y and"
@@ -371,9 +365,7 @@ class GuardedMicroscope:
         rounding.
         """
         here = self.position()
-        if self._sent is None:
-            self._held = self.focus_held()
-        elif self._is_at(here, self._sent):
+        if self._sent is not None and self._is_at(here, self._sent):
             return self._sent
         return here
 

@@ -102,10 +102,20 @@ def loaded_core(adapters: Path, config: str) -> Iterator[Any]:
             create_core_instance(
                 str(adapters), config, python_backend=True, buffer_size_mb=BUFFER_MB
             )
-        yield Core()
+        yield _without_cycle(Core())  # no name for it here: an imported library keeps this frame
     except BaseException:
         terminate_core_instances()
         raise
+
+
+def _without_cycle(core: Any) -> Any:
+    """Take off the methods mmpycorex binds to a core: SWIG's objects never come free of a cycle.
+
+    Each core ever opened would keep three threads and its whole buffer (128 MB) to the end.
+    """
+    for name in ("get_tagged_image", "pop_next_tagged_image"):
+        vars(core).pop(name, None)
+    return core
 
 
 def link_to(core: Any) -> Link:

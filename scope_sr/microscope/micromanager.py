@@ -16,6 +16,7 @@ from typing import Any
 from scope_sr.config import Labels, Rig
 from scope_sr.errors import InputError, MicroscopeError, StoppedError
 from scope_sr.frame import Frame, Position
+from scope_sr.microscope.focus_lock import FocusLock
 from scope_sr.microscope.link import Link, ask, in_words, to_rgb_or_grey
 from scope_sr.microscope.protocol import UNKNOWN
 
@@ -42,40 +43,50 @@ class MicroManager:
         self._number = 0
         self._first_of_stream: int | None = None
         self._image_number = -1
+        self._fetched = (0, 0, -LOOK_S)
         self._moving = False
+        self._hands = threading.Lock()
         self._looked_s = -LOOK_S
         self._said = UNKNOWN
         self._roles_before: dict[str, str] = {}
         labels = rig.micromanager.labels if rig.micromanager else Labels()
         self._magnifier = labels.magnifier
-        self._take_role("camera_device", labels.camera)
-        self._take_role("auto_focus_device", labels.focus_lock)
+        try:
+            self._take_role("camera_device", labels.camera)
+            self._take_role("auto_focus_device", labels.focus_lock)
+            self._know_devices(labels)
+        except BaseException:
+            self._give_roles_back()
+            raise
+
+    def _know_devices(self, labels: Labels) -> None:
+        """Find out which device is what, and refuse what contradicts the rig."""
         self._role("camera", "camera_device")
-        self._lock = str(self._ask("get_auto_focus_device") or "")
+        self._lock = FocusLock(self._link.hardware, self._rig)
         self._stage = labels.xy_stage or self._role("XY stage", "xy_stage_device")
         self._focus = labels.focus_drive or self._role("focus drive", "focus_device")
         self._nosepiece = self._find_nosepiece(labels.nosepiece)
         self._refuse_contradiction()
-        self._seen = (self.position(), self.objective(), self.exposure_ms())
+        self._seen = (self._position(self._link.hardware), self.objective(), self.exposure_ms())
 
     def position(self) -> Position:
-        """Ask the stage and the focus drive."""
-        return self._position(self._link.hardware)
+        """Ask the stage and the focus drive; while they move, say what was read last."""
+        return self._seen[0] if self._moving else self._position(self._link.hardware)
 
     def move_to(self, position: Position) -> None:
         """Send the axes that differ and wait until all is still; z is the lock's while it holds."""
         self._unless_stopped("before the move began")
         with self._hands_on():
             held = self.focus_held()
-            here = self.position()
-            if (position.x_um, position.y_um) != (here.x_um, here.y_um):
+            here = self._position(self._link.hardware)
+            if self._is_across(here, position):
                 self._ask("set_xy_position", self._stage, position.x_um, position.y_um)
-            if position.z_um != here.z_um and not held:
+            if self._is_off(here, position) and not held:
                 self._ask("set_position", self._focus, position.z_um)
             self._wait_for(self._stage, self._focus)
             self._wait_until_still()
             if held:
-                self._wait_for_lock()
+                self._settle_lock(here.z_um)
         self._unless_stopped(f"on the way to {position.describe()}")
 
     def objective(self) -> str:
@@ -101,18 +112,18 @@ class MicroManager:
 
     def focus_held(self) -> bool:
         """Ask whether the focus lock is on."""
-        return bool(self._lock and self._ask("is_continuous_focus_enabled"))
+        return self._lock.is_on()
 
     def hold_focus(self, on: bool) -> None:
         """Switch the focus lock and wait until it is so: off, or locked and still."""
-        self._unless_stopped("before the focus lock was switched")
         with self._hands_on():
-            self._ask("enable_continuous_focus", on)
-            while self.focus_held() != on:
-                self._pause("while the focus lock switched")
-            self._wait_for(self._lock)
             if on:
-                self._wait_for_lock()
+                self._unless_stopped("before the focus lock was switched on")
+                began_um = self._position(self._link.hardware).z_um
+                self._lock.switch_on()
+                self._settle_lock(began_um)
+            else:
+                self._lock.switch_off()
 
     def exposure_ms(self) -> float:
         """Ask the camera; a whole number of ms comes back as an int from some cores."""
@@ -130,17 +141,18 @@ class MicroManager:
         self._ask("snap_image")
         raw = self._ask("get_image")
         self._number += 1
-        self._look(self._link.hardware)
+        self._look()
         return Frame(to_rgb_or_grey(raw), *self._seen, began, self._number)
 
     def start_stream(self) -> None:
         """Let the camera run into the core's buffer, emptied of frames of another geometry."""
         if self._first_of_stream is not None:
             return
-        self._look(self._link.hardware)
+        self._look()
         self._ask("clear_circular_buffer")
         self._ask("start_continuous_sequence_acquisition", 0.0)
         self._first_of_stream, self._image_number = self._number + 1, -1
+        self._fetched = (0, 0, -LOOK_S)
 
     def latest(self, after: int) -> Frame | None:
         """Fetch the newest frame; the core repeats one until the next, its number tells.
@@ -151,7 +163,8 @@ class MicroManager:
         if self._first_of_stream is None:
             msg = "the camera is not streaming; start the stream first"
             raise MicroscopeError(msg)
-        if not ask(self._link.frames, "get_remaining_image_count"):
+        count = int(ask(self._link.frames, "get_remaining_image_count"))
+        if not count or self._is_known(count, after):
             self._refuse_ended_stream()
             return None
         with in_words("the camera's stream"):
@@ -164,12 +177,13 @@ class MicroManager:
             self._first_of_stream = self._number + 1
         self._image_number = image_number
         number = self._first_of_stream + image_number
+        self._fetched = (count, number, time.monotonic())
         if number <= after:
             self._refuse_ended_stream()
             return None
         self._number = number
-        if not self._moving and time.monotonic() - self._looked_s > LOOK_S:
-            self._look(self._link.frames)
+        if time.monotonic() - self._looked_s > LOOK_S:
+            self._look_between_motions()
         return Frame(to_rgb_or_grey(raw), *self._seen, time.time(), number)
 
     def stop_stream(self) -> None:
@@ -199,10 +213,17 @@ class MicroManager:
         """Stop the stream, give the roles back and let go of the core."""
         try:
             self.stop_stream()
-            for verb, device in self._roles_before.items():
-                self._ask(f"set_{verb}", device)
         finally:
+            self._give_roles_back()
             self._link.release()
+
+    def _is_across(self, here: Position, there: Position) -> bool:
+        """Tell whether x or y is to change: a reading is never quite what was sent."""
+        least_um = self._rig.stage.tolerance_um / 10
+        return max(abs(there.x_um - here.x_um), abs(there.y_um - here.y_um)) > least_um
+
+    def _is_off(self, here: Position, there: Position) -> bool:
+        return abs(there.z_um - here.z_um) > self._rig.stage.z_tolerance_um / 10
 
     def _wait_for(self, *devices: str) -> None:
         """Poll until no device is busy; a stop ends the wait, the guard's deadline bounds it."""
@@ -210,7 +231,7 @@ class MicroManager:
         while any(self._ask("device_busy", device) for device in devices):
             if time.monotonic() - asked_s > LOOK_S:
                 asked_s = time.monotonic()
-                self._look(self._link.hardware)
+                self._seen_now()
             self._pause("during a move")
 
     def _wait_until_still(self) -> None:
@@ -221,10 +242,9 @@ class MicroManager:
         stage = self._rig.stage
         self._stopped.wait(stage.settle_ms / 1000)
         while stage.stable_ms:
-            before = self.position()
-            self._stopped.wait(stage.stable_ms / 1000)
-            self._unless_stopped("while the stage settled")
-            now = self.position()
+            before = self._position(self._link.hardware)
+            self._pause("while the stage settled", stage.stable_ms / 1000)
+            now = self._position(self._link.hardware)
             across_um = max(abs(now.x_um - before.x_um), abs(now.y_um - before.y_um))
             still = across_um <= stage.tolerance_um / 4
             if still and (
@@ -232,28 +252,19 @@ class MicroManager:
             ):
                 return
 
-    def _wait_for_lock(self) -> None:
-        """Wait until the lock says so and z has been still for a while: Ti2 says so too early."""
-        rule = self._rig.focus_lock
-        longest_s = rule.stable_s + self._rig.deadlines.lock_s
-        began_s = still_s = time.monotonic()
-        z_um = self._z_um()
-        while not (
-            time.monotonic() - still_s >= rule.stable_s and self._ask("is_continuous_focus_locked")
-        ):
-            self._pause("while the focus lock settled", LOOK_S)
-            now_s, now_um = time.monotonic(), self._z_um()
-            if abs(now_um - z_um) > rule.stable_um:
-                still_s, z_um = now_s, now_um
-            if now_s - began_s > longest_s:
-                msg = (
-                    f"{self._lock} has not locked the focus within {longest_s:g} s (z ="
-                    f" {now_um:.2f} µm); bring the slide into its range, or switch it off"
-                )
-                raise MicroscopeError(msg)
+    def _is_known(self, count: int, after: int) -> bool:
+        """Tell by the count in the buffer that the newest frame is still the one fetched last.
+
+        A core gives its newest frame only whole, so each look in vain would copy one. The count
+        grows with each frame and begins anew when the buffer is full; others may take frames out,
+        so that it is believed for a short time only.
+        """
+        at_count, number, at_s = self._fetched
+        return count == at_count and number <= after and time.monotonic() - at_s < LOOK_S
 
     def _refuse_ended_stream(self) -> None:
         if not ask(self._link.frames, "is_sequence_running"):
+            self._first_of_stream = None
             msg = "the stream was ended in Micro-Manager; start it again"
             raise MicroscopeError(msg)
 
@@ -320,13 +331,33 @@ class MicroManager:
         names = (n for n, lens in self._rig.objectives.items() if lens.label == label)
         return next(names, label)
 
-    def _z_um(self) -> float:
-        return float(self._ask("get_position", self._focus))
+    def _settle_lock(self, began_um: float) -> None:
+        self._lock.settle(
+            began_um,
+            self._seen_now,
+            lambda: self._pause("while the focus lock settled", LOOK_S / 2),
+        )
 
-    def _look(self, core: Any) -> None:
-        """Note where everything is, for the frames of a stream."""
+    def _seen_now(self) -> Position:
+        """Read where the stage is and note it, for whoever asks during the wait."""
+        self._seen = (self._position(self._link.hardware), *self._seen[1:])
+        return self._seen[0]
+
+    def _look(self) -> None:
+        """Note where everything is, for the frame at hand."""
+        core = self._link.hardware
+        self._seen = (self._position(core), self._objective(core), self.exposure_ms())
+        self._looked_s = time.monotonic()
+
+    def _look_between_motions(self) -> None:
+        """Note it for a stream's frames, unless something moves: they must not wait for that."""
+        core = self._link.frames
         exposure_ms = float(ask(core, "get_exposure"))
-        self._seen = (self._position(core), self._objective(core), exposure_ms)
+        if self._hands.acquire(blocking=False):
+            try:
+                self._seen = (self._position(core), self._objective(core), exposure_ms)
+            finally:
+                self._hands.release()
         self._looked_s = time.monotonic()
 
     def _take_role(self, verb: str, device: str | None) -> None:
@@ -335,6 +366,11 @@ class MicroManager:
         if device and device != before:
             self._ask(f"set_{verb}", device)
             self._roles_before[verb] = before
+
+    def _give_roles_back(self) -> None:
+        for verb, device in self._roles_before.items():
+            with contextlib.suppress(MicroscopeError):
+                self._ask(f"set_{verb}", device)
 
     def _role(self, what: str, verb: str) -> str:
         device = str(self._ask(f"get_{verb}") or "")
@@ -360,11 +396,13 @@ class MicroManager:
 
     @contextlib.contextmanager
     def _hands_on(self) -> Iterator[None]:
-        self._moving = True
-        try:
-            yield
-        finally:
-            self._moving = False
+        with self._hands:
+            self._moving = True
+            try:
+                yield
+            finally:
+                self._moving = False
+        self._hands = threading.Lock()
 
     def _pause(self, when: str, seconds: float = POLL_S) -> None:
         self._stopped.wait(seconds)

@@ -7,6 +7,7 @@ import math
 
 from scope_sr.config import Rig
 from scope_sr.frame import Position
+from scope_sr.plan import outside
 
 
 def way(rig: Rig, here: Position, target: Position, *, taken_up: bool) -> list[Position]:
@@ -59,3 +60,15 @@ def travel_s(rig: Rig, here: Position, target: Position) -> float:
     xy_um = math.hypot(target.x_um - here.x_um, target.y_um - here.y_um)
     z_um = abs(target.z_um - here.z_um)
     return 3 * (xy_um / rig.stage.speed_um_per_s + z_um / rig.stage.z_speed_um_per_s)
+
+
+def runaway(rig: Rig, here: Position, sent_um: float) -> str | None:
+    """Say how a focus lock has carried the objective away from where it was sent; None if not."""
+    off_um = abs(here.z_um - sent_um)
+    fault = outside(rig, here)
+    if not fault and off_um > rig.focus_lock.range_um:
+        fault = (
+            f"z = {here.z_um:.2f} µm is {off_um:.1f} µm from where it was sent,"
+            f" focus_lock.range_um is {rig.focus_lock.range_um:g} µm"
+        )
+    return fault and f"the focus lock carried the objective away and was switched off: {fault}"
