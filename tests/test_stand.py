@@ -230,6 +230,26 @@ def test_nor_does_one_to_where_the_devices_say_it_is() -> None:
         assert stand.true_z_um == pytest.approx(here.z_um, abs=0.1)
 
 
+def test_nor_does_one_after_a_move_that_was_stopped_before_it_began() -> None:
+    """It was on its way to the focus and never left: it is as retracted as before."""
+    stand = stand_with(lock=True)
+    with opened(stand) as microscope:
+        microscope.move_to(HERE)
+        microscope.select_objective("20x")
+        away_um = stand.true_z_um
+        microscope.stop()
+        with pytest.raises(StoppedError):
+            microscope.move_to(HERE)
+        microscope.rearm()
+        there = microscope.position()
+        microscope.move_to(Position(300.0, 0.0, there.z_um))
+        assert not stand.lock_on
+        microscope.select_objective("10x")
+        assert stand.true_z_um == pytest.approx(away_um, abs=0.1)  # not a second time
+        microscope.move_to(HERE)
+        assert stand.lock_on
+
+
 def test_the_lock_is_not_switched_on_while_retracted_even_if_asked() -> None:
     stand = stand_with()
     with opened(stand) as microscope:

@@ -56,7 +56,7 @@ class GuardedMicroscope:
         self._closed = False
         self._streaming = False
         self._taken_up = False
-        self._escaped = False
+        self._retracted_um: float | None = None
         self._held = False
         self._hold_again = False
         self._newest = 0
@@ -93,12 +93,14 @@ class GuardedMicroscope:
             legs = way(self.rig, here, target, taken_up=self._taken_up)
             taken_up, self._taken_up = self._taken_up, False
             away_um = abs(target.z_um - here.z_um)
-            self._escaped = self._escaped and away_um <= self.rig.stage.z_tolerance_um
+            stays = self._retracted_um is not None and away_um <= self.rig.stage.z_tolerance_um
             if any(place.z_um != here.z_um for place in legs):
                 self._release_focus()
             for place in legs:
                 here = self._go(here, place)
-            if self._hold_again and not self._escaped:
+            if not stays:
+                self._retracted_um = None
+            if self._hold_again and not stays:
                 self._hold_focus()
             self._taken_up = taken_up or bool(legs)
 
@@ -151,7 +153,7 @@ class GuardedMicroscope:
     def hold_focus(self, on: bool) -> None:
         """Switch the focus lock; from then on it is on in focus and off on the way there."""
         with self._one_at_a_time:
-            if on and self._escaped:
+            if on and self._retracted_um is not None:
                 msg = (
                     "the objective is retracted; bring it into focus before the focus lock goes on"
                 )
@@ -320,7 +322,8 @@ class GuardedMicroscope:
         self._hear_of_the_lock()
         self._release_focus()
         here = self._here()
-        if self._escaped and here == self._sent:
+        away_um = abs(here.z_um - (math.inf if self._retracted_um is None else self._retracted_um))
+        if away_um <= self.rig.stage.z_tolerance_um:
             return
         safe = retracted(self.rig, here)
         fault = outside(self.rig, safe)
@@ -331,7 +334,7 @@ class GuardedMicroscope:
             )
             raise LimitError(msg)
         self._go(here, safe)
-        self._escaped = True
+        self._retracted_um = safe.z_um
 
     def _go(self, here: Position, target: Position) -> Position:
         """Send the devices to one place and read it back; a second try, then an error."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from scope_sr.config import Labels, Rig
@@ -44,8 +43,7 @@ class MicroManager:
         self._first_of_stream: int | None = None
         self._image_number = -1
         self._fetched = (0, 0, -LOOK_S)
-        self._moving = False
-        self._hands = threading.Lock()
+        self._hands = threading.Lock()  # held while something moves
         self._looked_s = -LOOK_S
         self._said = UNKNOWN
         self._roles_before: dict[str, str] = {}
@@ -71,12 +69,17 @@ class MicroManager:
 
     def position(self) -> Position:
         """Ask the stage and the focus drive; while they move, say what was read last."""
-        return self._seen[0] if self._moving else self._position(self._link.hardware)
+        if not self._hands.acquire(blocking=False):
+            return self._seen[0]
+        try:
+            return self._position(self._link.frames)
+        finally:
+            self._hands.release()
 
     def move_to(self, position: Position) -> None:
         """Send the axes that differ and wait until all is still; z is the lock's while it holds."""
         self._unless_stopped("before the move began")
-        with self._hands_on():
+        with self._hands:
             held = self.focus_held()
             here = self._position(self._link.hardware)
             if self._is_across(here, position):
@@ -104,7 +107,7 @@ class MicroManager:
         self._unless_stopped("before the nosepiece turned")
         self._said = name
         if not self._rig.nosepiece.manual:
-            with self._hands_on():
+            with self._hands:
                 self._ask("set_state_label", self._nosepiece, self._rig.objectives[name].label)
                 self._wait_for(self._nosepiece)
         if self.objective() == name:
@@ -116,7 +119,7 @@ class MicroManager:
 
     def hold_focus(self, on: bool) -> None:
         """Switch the focus lock and wait until it is so: off, or locked and still."""
-        with self._hands_on():
+        with self._hands:
             if on:
                 self._unless_stopped("before the focus lock was switched on")
                 began_um = self._position(self._link.hardware).z_um
@@ -393,16 +396,6 @@ class MicroManager:
             msg = f"{self._rig.source}: no nosepiece bears the label {missing[0]!r}; {found}"
             raise InputError(msg)
         return "" if missing else best[1]
-
-    @contextlib.contextmanager
-    def _hands_on(self) -> Iterator[None]:
-        with self._hands:
-            self._moving = True
-            try:
-                yield
-            finally:
-                self._moving = False
-        self._hands = threading.Lock()
 
     def _pause(self, when: str, seconds: float = POLL_S) -> None:
         self._stopped.wait(seconds)
