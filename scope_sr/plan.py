@@ -274,8 +274,8 @@ def _check_escape(rig: Rig, last: Step) -> None:
     if fault:
         msg = (
             f"the objective cannot be retracted by {rig.nosepiece.escape_um:g} µm (escape_um)"
-            f" before the nosepiece turns: {fault}; widen z_limits_um or shorten escape_um;"
-            " nothing moved"
+            f" before the nosepiece turns: {fault}; focus first if it is retracted still, give"
+            " --origin X,Y,Z, or correct escape_um or z_limits_um; nothing moved"
         )
         raise InputError(msg)
 

@@ -189,14 +189,17 @@ def test_an_exposure_the_camera_does_not_take_is_noticed() -> None:
             microscope.set_exposure(20000)
 
 
-def test_a_core_in_this_process_that_hangs_does_not_hold_up_the_end() -> None:
-    code = """
-        import sys; sys.path.insert(0, "tests")
+@pytest.mark.parametrize("where", ["set_exposure(9000)", "_backend._link.hardware.get_image"])
+def test_a_core_in_this_process_that_hangs_does_not_hold_up_the_end(where: str) -> None:
+    """In the adapter, or in Python on the way back from it, with the core's own threads alive."""
+    hangs = f"microscope.{where}" + (" = lambda: time.sleep(60)" if "(" not in where else "")
+    code = f"""
+        import sys, time; sys.path.insert(0, "tests")
         from rigs import demo_rig
         from scope_sr.errors import DeadlineError
         from scope_sr.microscope import open_microscope
-        microscope = open_microscope(demo_rig(**{"snap_s = 10.0": "snap_s = 0.5"}))
-        microscope.set_exposure(9000)
+        microscope = open_microscope(demo_rig(**{{"snap_s = 10.0": "snap_s = 0.5"}}))
+        {hangs}
         microscope.exposure_ms = lambda: 0.0
         try:
             microscope.snap()

@@ -102,6 +102,8 @@ def _table(plan: Plan, rig: Rig) -> Table:
 
 def _rendering(plan: Plan, rig: Rig) -> str:
     """Say what a simulator takes on top: it computes each image."""
+    if rig.backend == "micromanager":
+        return ""
     seconds = len(plan.steps) * rig.camera.width_px * rig.camera.height_px / 1e6 * RENDER_S_PER_MPX
     return f", and about {_time(seconds)} for the simulator to compute the images"
 

@@ -276,6 +276,12 @@ def _run(microscope: GuardedMicroscope, session: Session, operator: Operator) ->
     except KeyboardInterrupt:
         microscope.stop()
         click.echo(f"\nStopped. {_way_on(session)}", err=True)
+        if microscope.retracted:
+            click.echo(
+                "The objective is retracted: resuming brings it back into focus; before a new"
+                " capture focus by hand.",
+                err=True,
+            )
         sys.exit(INTERRUPTED)
     except (MicroscopeError, InputError) as error:
         msg = f"{error}. {_way_on(session)}"

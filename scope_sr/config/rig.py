@@ -114,10 +114,11 @@ class Rig(Table):
 
     def _refuse_unstated_safety(self) -> None:
         """Refuse defaults nobody looked at: a real lens moves by them."""
-        for key, way_out in UNSTATED.items():
-            if key not in self.stage.model_fields_set:
-                msg = f"stage.{key}: missing; {way_out}"
-                raise ValueError(msg)
+        missing = [key for key in UNSTATED if key not in self.stage.model_fields_set]
+        if missing:
+            more = f" (missing too: {', '.join(missing[1:])})" if missing[1:] else ""
+            msg = f"stage.{missing[0]}: missing; {UNSTATED[missing[0]]}{more}"
+            raise ValueError(msg)
         for name, lens in self.objectives.items():
             if self.nosepiece.manual and lens.pixel_size_um is None:
                 msg = (
@@ -197,12 +198,14 @@ def parse_rig(text: str, *, source: str, folder: Path) -> Rig:
 
 
 def _toml_hint(text: str, fault: str) -> str:
-    """Recognise the two slips people make most, in the line the parser points to."""
+    """Recognise the slips people make most, in the line the parser points to."""
     place = re.search(r"line (\d+)", fault)
     lines = text.splitlines()
     line = lines[int(place[1]) - 1] if place and int(place[1]) <= len(lines) else ""
     if "\\" in line:
         return "; write Windows paths with / or in 'single quotes'"
+    if "?" in line:
+        return "; a ? is left there: write what it asks for"
     if re.search(r"=\s*-?\d+,\d", line):
         return "; write decimals with a point"
     return ""

@@ -11,7 +11,7 @@ from scope_sr.config import Labels, Rig
 from scope_sr.doctor.report import Finding
 from scope_sr.frame import Position
 from scope_sr.microscope.inventory import Camera, Inventory, Preset, StateDevice
-from scope_sr.plan import outside
+from scope_sr.plan import outside, retracted
 
 AREA = "Rig and Micro-Manager"
 AGREE = 0.05  # of a pixel size: more is another lens, not a rough engraving
@@ -229,8 +229,13 @@ def _position(rig: Rig, inventory: Inventory) -> Iterator[Finding]:
     if fault:
         remedy = "drive back inside by hand, or widen the limits if that place is safe"
         yield _problem("stage", fault, remedy)
-    else:
-        yield _ok("stage", f"{here.describe()}, inside the limits of the rig")
+        return
+    yield _ok("stage", f"{here.describe()}, inside the limits of the rig")
+    fault = outside(rig, retracted(rig, here))
+    if fault:
+        text = f"from here it cannot retract by {rig.nosepiece.escape_um:g} µm: {fault}"
+        remedy = f"focus first; if it is in focus, correct escape_um or z_limits_um in {rig.source}"
+        yield _problem("escape", text, remedy)
 
 
 def _focus_direction(rig: Rig, inventory: Inventory) -> Iterator[Finding]:

@@ -146,6 +146,11 @@ def _not_loaded(rig: Rig, config: str) -> list[Finding]:
     """Read a configuration this program would load itself, and leave it: loading moves hardware."""
     from scope_sr.microscope.in_process import what_loading_sets
 
+    adapters = rig.folder / ((rig.micromanager and rig.micromanager.adapters) or "")
+    if not any(adapters.glob("*mmgr_dal_*")):
+        text = f"{adapters} holds no device adapters of Micro-Manager (mmgr_dal_...)"
+        remedy = f"write Micro-Manager's own folder as micromanager.adapters in {rig.source}"
+        return [Finding(MICROSCOPE, "adapters", "problem", text, remedy)]
     try:
         sets = what_loading_sets(rig.folder / config)
     except InputError as error:

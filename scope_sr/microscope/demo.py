@@ -44,7 +44,13 @@ def link_demo(rig: Rig) -> Link:
     with loaded_core(adapters, str(adapters / "MMConfig_demo.cfg")) as core:
         _set_up(core, rig)
         rendered = RenderedCore(core, rig, scene)
-        return dataclasses.replace(link_to(rendered), newest=rendered.newest)
+        return dataclasses.replace(
+            link_to(core),
+            hardware=rendered,
+            frames=rendered,
+            emergency=rendered,
+            newest=rendered.newest,
+        )
 
 
 class RenderedCore:

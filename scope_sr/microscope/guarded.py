@@ -146,6 +146,11 @@ class GuardedMicroscope:
             )
             raise ReadbackError(msg)
 
+    @property
+    def retracted(self) -> bool:
+        """Whether the objective was retracted for a turn and not brought into focus since."""
+        return self._retracted_um is not None
+
     def focus_held(self) -> bool:
         """Say whether a focus lock holds the focus."""
         return self._ask("the focus lock", self._backend.focus_held, self.rig.deadlines.lock_s)
@@ -404,8 +409,8 @@ class GuardedMicroscope:
             return (lane or self._hardware).call(verb, deadline_s)
         except TimeoutError as error:
             self._dead = (
-                f"{who} did not answer within {deadline_s:.1f} s; look at the device and its"
-                f" cable, then start again (deadlines in {self.rig.source})"
+                f"{who} did not answer within {deadline_s:.1f} s; look at the device, its cable and"
+                f" the program that drives it, then start again (deadlines in {self.rig.source})"
             )
             self._stop_quietly()
             self._abandon()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,8 +124,13 @@ def link_to(core: Any) -> Link:
     from mmpycorex import terminate_core_instances
 
     def abandon() -> None:
-        """Leave it: a hung adapter would hold up an orderly end, at exit too."""
+        """Leave it: a hung adapter would hold up an orderly end, at exit too.
+
+        One reference too many keeps the core from being destroyed while its threads run, which
+        would abort the program.
+        """
         atexit.unregister(terminate_core_instances)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(core))
 
     return Link(core, core, core, lambda: newest_frame(core), terminate_core_instances, abandon)
 

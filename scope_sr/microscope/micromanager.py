@@ -19,7 +19,7 @@ from scope_sr.microscope.focus_lock import FocusLock
 from scope_sr.microscope.link import Link, ask, in_words, to_rgb_or_grey
 from scope_sr.microscope.protocol import UNKNOWN
 
-POLL_S = 0.001  # wait_for_device of the core polls every 10 ms, which costs more than the wait
+POLL_S = 0.001  # wait_for_device of the core polls every 10 ms
 LOOK_S = 0.1  # how often a streamed frame's circumstances are asked for anew
 SCALE = 0.05  # Micro-Manager's pixel size may differ from the rig's by this share
 
@@ -59,6 +59,7 @@ class MicroManager:
 
     def _know_devices(self, labels: Labels) -> None:
         """Find out which device is what, and refuse what contradicts the rig."""
+        self._refuse_unknown_labels(labels)
         self._role("camera", "camera_device")
         self._lock = FocusLock(self._link.hardware, self._rig)
         self._stage = labels.xy_stage or self._role("XY stage", "xy_stage_device")
@@ -84,7 +85,8 @@ class MicroManager:
             here = self._position(self._link.hardware)
             if self._is_across(here, position):
                 self._ask("set_xy_position", self._stage, position.x_um, position.y_um)
-            if self._is_off(here, position) and not held:
+            off_um = abs(position.z_um - here.z_um)
+            if off_um > self._rig.stage.z_tolerance_um / 10 and not held:
                 self._ask("set_position", self._focus, position.z_um)
             self._wait_for(self._stage, self._focus)
             self._wait_until_still()
@@ -224,9 +226,6 @@ class MicroManager:
         """Tell whether x or y is to change: a reading is never quite what was sent."""
         least_um = self._rig.stage.tolerance_um / 10
         return max(abs(there.x_um - here.x_um), abs(there.y_um - here.y_um)) > least_um
-
-    def _is_off(self, here: Position, there: Position) -> bool:
-        return abs(there.z_um - here.z_um) > self._rig.stage.z_tolerance_um / 10
 
     def _wait_for(self, *devices: str) -> None:
         """Poll until no device is busy; a stop ends the wait, the guard's deadline bounds it."""
@@ -369,6 +368,16 @@ class MicroManager:
         if device and device != before:
             self._ask(f"set_{verb}", device)
             self._roles_before[verb] = before
+
+    def _refuse_unknown_labels(self, labels: Labels) -> None:
+        loaded = [str(device) for device in self._ask("get_loaded_devices")]
+        for key, label in labels:
+            if label and label not in loaded:
+                msg = (
+                    f"{self._rig.source}: micromanager.labels.{key} = {label!r}: no such device is"
+                    f" loaded; there are {', '.join(loaded)}"
+                )
+                raise InputError(msg)
 
     def _give_roles_back(self) -> None:
         for verb, device in self._roles_before.items():

@@ -222,7 +222,7 @@ def _refuse_silence(port: int) -> None:
         with socket.create_connection((HOST, port), PROBE_S):
             pass
     except OSError as error:
-        msg = f"no Micro-Manager answers on port {port}; {HOW_TO_SERVE}"
+        msg = f"no Micro-Manager answers on port {port}; {HOW_TO_SERVE}, or correct port in the rig"
         raise MicroscopeError(msg) from error
 
 
