@@ -335,7 +335,7 @@ class GuardedMicroscope:
         if fault:
             msg = (
                 f"cannot retract {self.rig.nosepiece.escape_um:g} µm before the nosepiece turns:"
-                f" {fault}; widen z_limits_um or shorten escape_um; nothing moved"
+                f" {fault}; focus first, or correct escape_um or z_limits_um; nothing moved"
             )
             raise LimitError(msg)
         self._go(here, safe)

@@ -168,12 +168,6 @@ class Inventory:
     startup: tuple[Setting, ...]
     unanswered: tuple[str, ...]
 
-    @property
-    def device_interface(self) -> int | None:
-        """The version of the device interface, which adapters must share with the core."""
-        found = re.search(r"Device API version (\d+)", self.interface or "")
-        return int(found[1]) if found else None
-
 
 def take_inventory(core: Any) -> Inventory:
     """Ask a core for all it says about itself.
