@@ -199,7 +199,7 @@ def _check_extent(
             corner_px = (right * (columns - 1) / 2 * x_px, down * (rows - 1) / 2 * y_px)
             point_um = record.specimen_um(low, origin, corner_px)
             focus_um = origin.z_um - record.objectives[low].parfocal_um
-            fault = outside(rig, record.stage(low, point_um, focus_um))
+            fault = outside(rig, record.position(low, point_um, focus_um))
             if fault:
                 msg = f"a {rows}x{columns} grid reaches beyond the stage limits: {fault}; {SMALLER}"
                 raise InputError(msg)
@@ -222,7 +222,7 @@ def _low_steps(
             objective=low,
             row=cell.row,
             column=cell.column,
-            position=record.stage(low, point, focus_um),
+            position=record.position(low, point, focus_um),
             exposure_ms=rig.objectives[low].exposure_ms,
         )
 
@@ -260,7 +260,7 @@ def _high_steps(
             objective=high,
             row=cell.row,
             column=cell.column,
-            position=record.stage(high, point, focus_um),
+            position=record.position(high, point, focus_um),
             exposure_ms=rig.objectives[high].exposure_ms,
             parent=parent.name,
         )

@@ -54,7 +54,7 @@ def test_pixels_to_specimen_and_back(
     stage = Position(x, y, 0.0)
     point = record.specimen_um("20x", stage, (dx, dy))
     assert record.offset_px("20x", stage, point) == pytest.approx((dx, dy), abs=1e-7)
-    moved = record.stage("20x", point, 0.0)
+    moved = record.position("20x", point, 0.0)
     assert record.specimen_um("20x", moved) == pytest.approx(point, abs=1e-9)
 
 

@@ -78,8 +78,10 @@ class GuardedMicroscope:
         deadline_s = self.rig.deadlines.move_s
         return self._ask("the stage", self._backend.position, deadline_s, self._frames)
 
-    def move_to(self, position: Position) -> None:
+    def move_to(self, position: Position, *, straight: bool = False) -> None:
         """Move and return settled; limits raise, the place is read back, each axis is taken up.
+
+        A `straight` move across is not taken up, so as to measure what that is good for.
 
         A retracting focus drive moves before the stage, an approaching one after it, so that the
         lens is never near the glass while the stage travels. A focus lock is off while the focus
@@ -90,7 +92,7 @@ class GuardedMicroscope:
             self._refuse_outside(target)
             self._hear_of_the_lock()
             here = self._here()
-            legs = way(self.rig, here, target, taken_up=self._taken_up)
+            legs = way(self.rig, here, target, taken_up=self._taken_up, straight=straight)
             taken_up, self._taken_up = self._taken_up, False
             away_um = abs(target.z_um - here.z_um)
             stays = self._retracted_um is not None and away_um <= self.rig.stage.z_tolerance_um
@@ -102,7 +104,7 @@ class GuardedMicroscope:
                 self._retracted_um = None
             if self._hold_again and not stays:
                 self._hold_focus()
-            self._taken_up = taken_up or bool(legs)
+            self._taken_up = not straight and (taken_up or bool(legs))
 
     def objective(self) -> str:
         """Name the objective in the light path."""
@@ -111,12 +113,8 @@ class GuardedMicroscope:
     def identify_objective(self) -> None:
         """Ask the operator which objective is in place where nothing else can say it."""
         if self.objective() == UNKNOWN:
-            name = self._operator.which_is_in_place()
-            self._ask(
-                "the nosepiece",
-                lambda: self._backend.select_objective(name),
-                self.rig.deadlines.turn_s,
-            )
+            name, turn_s = self._operator.which_is_in_place(), self.rig.deadlines.turn_s
+            self._ask("the nosepiece", lambda: self._backend.select_objective(name), turn_s)
 
     def select_objective(self, name: str) -> None:
         """Retract, turn, read the label back; the objective stays retracted."""

@@ -10,7 +10,9 @@ from scope_sr.frame import Position
 from scope_sr.plan import outside
 
 
-def way(rig: Rig, here: Position, target: Position, *, taken_up: bool) -> list[Position]:
+def way(
+    rig: Rig, here: Position, target: Position, *, taken_up: bool, straight: bool = False
+) -> list[Position]:
     """Lay out the legs of a move: off in z, a waypoint in x and y, across, into focus.
 
     Each axis arrives moving up (z: toward the specimen), so that the play of its spindle is always
@@ -19,7 +21,10 @@ def way(rig: Rig, here: Position, target: Position, *, taken_up: bool) -> list[P
     Parameters
     ----------
     taken_up
-        The last move ended so; then an axis that stays need not move at all.
+        The last move ended so; then an axis that stays need not move, and a focus stack goes up
+        plane by plane without beginning anew.
+    straight
+        Go across directly, from wherever: how play is measured.
 
     Examples
     --------
@@ -30,6 +35,7 @@ def way(rig: Rig, here: Position, target: Position, *, taken_up: bool) -> list[P
     [-120.0, -100.0]
     """
     stage, toward = rig.stage, rig.toward
+    approach_um = (0.0, 0.0) if straight else stage.approach_um
 
     def start_um(now_um: float, to_um: float, by_um: float, lowest_um: float) -> float:
         """Give the place from which an axis can arrive moving up: where it is, if that will do."""
@@ -37,14 +43,19 @@ def way(rig: Rig, here: Position, target: Position, *, taken_up: bool) -> list[P
         still = taken_up and to_um == now_um
         return now_um if still or now_um <= below_um else below_um
 
-    z_um = start_um(
-        here.z_um * toward,
-        target.z_um * toward,
-        stage.z_approach_um,
-        min(limit_um * toward for limit_um in stage.z_limits_um),
+    rises = taken_up and target.z_um * toward >= here.z_um * toward
+    z_um = (
+        here.z_um * toward
+        if rises
+        else start_um(
+            here.z_um * toward,
+            target.z_um * toward,
+            stage.z_approach_um,
+            min(limit_um * toward for limit_um in stage.z_limits_um),
+        )
     )
-    x_um = start_um(here.x_um, target.x_um, stage.approach_um[0], stage.x_limits_um[0])
-    y_um = start_um(here.y_um, target.y_um, stage.approach_um[1], stage.y_limits_um[0])
+    x_um = start_um(here.x_um, target.x_um, approach_um[0], stage.x_limits_um[0])
+    y_um = start_um(here.y_um, target.y_um, approach_um[1], stage.y_limits_um[0])
     across = Position(target.x_um, target.y_um, z_um * toward)
     legs = [
         Position(here.x_um, here.y_um, across.z_um),

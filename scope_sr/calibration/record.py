@@ -1,4 +1,4 @@
-"""The only place that maps pixels, µm and objectives onto each other.
+"""The calibration record: pixels, µm and objectives mapped onto each other.
 
 A pixel offset ``d`` seen with objective ``o`` while the stage stands at ``p`` shows the specimen
 point ``p + A_o d + t_o``. ``A_o`` (2x2, µm per px) carries pixel size, camera rotation and flips;
@@ -14,24 +14,64 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from scope_sr.calibration.quantities import (
+    CameraCalibration,
+    Channels,
+    Check,
+    Fingerprint,
+    FocusCalibration,
+    Measured,
+    StageCalibration,
+)
 from scope_sr.config import AXES, XY, Number, Rig, one_line, reason
 from scope_sr.errors import InputError
 from scope_sr.frame import Position
 
-SCHEMA: Literal["scope-sr/calibration/1"] = "scope-sr/calibration/1"
+SCHEMA: Literal["scope-sr/calibration/2"] = "scope-sr/calibration/2"
+RECORD, PARTIAL = "record.json", "so-far.json"
 
 
-class ObjectiveCalibration(BaseModel):
-    """What is known of one objective: its affine (µm per px) and its offsets (µm)."""
+class ObjectiveCalibration(Measured):
+    """What is known of one objective.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Attributes
+    ----------
+    affine_um_per_px
+        A at the image centre; ``scale_sigma`` (a fraction) and ``rotation_sigma_mrad`` say how
+        well.
+    parcentric_um, parfocal_um
+        Against the reference objective; their sigmas are of the mean, ``turret_sigma_um`` is how
+        far one turn of the nosepiece differs from another, in x, y and focus.
+    distortion
+        A pixel offset d looks at ``A d (1 + distortion |d|²/R²)``, R half the diagonal in pixels.
+    lateral_chromatic
+        Size of the red and of the blue image against the green, minus 1.
+    exposure_ms, glass_dn, white_gains, flat, dark
+        The exposure that puts glass near full scale, its grey level above dark per channel, the
+        gains that make it neutral, and the files of flat-field and dark in the record's folder.
+    """
 
     affine_um_per_px: tuple[XY, XY]
+    scale_sigma: Number | None = None
+    rotation_sigma_mrad: Number | None = None
+    distortion: Number = 0.0
+    distortion_sigma: Number | None = None
     parcentric_um: XY = (0.0, 0.0)
+    parcentric_sigma_um: XY | None = None
     parfocal_um: Number = 0.0
+    parfocal_sigma_um: Number | None = None
+    turret_sigma_um: tuple[Number, Number, Number] | None = None
+    lateral_chromatic: XY | None = None
+    lateral_chromatic_sigma: XY | None = None
+    exposure_ms: Number | None = None
+    glass_dn: Channels = ()
+    white_gains: Channels = ()
+    flat: str | None = None
+    dark: str | None = None
 
     @model_validator(mode="after")
     def _invertible(self) -> ObjectiveCalibration:
@@ -52,8 +92,24 @@ class ObjectiveCalibration(BaseModel):
         return math.sqrt(abs(float(np.linalg.det(self.affine))))
 
 
-class CalibrationRecord(BaseModel):
+class PairCalibration(Measured):
+    """How the colours of the high objective follow from those of the low one.
+
+    ``color_matrix`` (3x4) maps flat-corrected RGB of `low` and a 1 onto that of `high`, in grey
+    levels; for a monochrome camera it is 1x2.
+    """
+
+    low: str
+    high: str
+    color_matrix: tuple[tuple[Number, ...], ...]
+    residual_dn: Number
+
+
+class CalibrationRecord(Measured):
     """What was measured on a rig, or, with ``measured`` false, what its rig file claims.
+
+    ``blank_um`` and ``tissue_um`` are stage positions (x, y) of the reference objective where glass
+    and tissue were found when it was made: of that slide, as a first guess for the next.
 
     Examples
     --------
@@ -66,13 +122,23 @@ class CalibrationRecord(BaseModel):
     Position(x_um=138.0, y_um=29.0, z_um=4.0)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    schema_version: Literal["scope-sr/calibration/1"] = SCHEMA
+    schema_version: Literal["scope-sr/calibration/1", "scope-sr/calibration/2"] = SCHEMA
     rig: str
     made_at: str = ""
+    software: str = ""
     measured: bool = True
+    reference: str = ""
+    fingerprint: Fingerprint | None = None
     objectives: dict[str, ObjectiveCalibration]
+    stage: StageCalibration | None = None
+    camera: CameraCalibration | None = None
+    focus: FocusCalibration | None = None
+    pairs: tuple[PairCalibration, ...] = ()
+    blank_um: XY | None = None
+    tissue_um: XY | None = None
+    checks: tuple[Check, ...] = ()
+
+    folder: Path | None = Field(default=None, exclude=True, repr=False)
 
     @classmethod
     def nominal(cls, rig: Rig) -> CalibrationRecord:
@@ -95,10 +161,10 @@ class CalibrationRecord(BaseModel):
     @classmethod
     def of_rig(cls, rig: Rig) -> CalibrationRecord:
         """Load the newest record of the rig's calibration folder, or the nominal one without it."""
-        if rig.calibration is None:
+        home = cls.home_of(rig)
+        dated = sorted(path.parent for path in home.glob(f"*/{RECORD}"))
+        if rig.calibration is None and not dated:
             return cls.nominal(rig)
-        home = rig.folder / rig.calibration
-        dated = sorted(path.parent for path in home.glob("*/record.json"))
         record = cls.load(dated[-1] if dated else home)
         unknown = [name for name in (rig.low, rig.high) if name not in record.objectives]
         if unknown:
@@ -109,18 +175,24 @@ class CalibrationRecord(BaseModel):
             raise InputError(msg)
         return record
 
+    @staticmethod
+    def home_of(rig: Rig) -> Path:
+        """Give the folder of a rig's records: as the rig says, else calibration/NAME beside it."""
+        return rig.folder / (rig.calibration or f"calibration/{rig.name}")
+
     @classmethod
-    def load(cls, folder: Path) -> CalibrationRecord:
-        """Read ``record.json`` of a folder.
+    def load(cls, folder: Path, name: str = RECORD) -> CalibrationRecord:
+        """Read the record of a folder.
 
         Raises
         ------
         InputError
             There is no record, or it is not one this version can read.
         """
-        path = folder / "record.json"
+        path = folder / name
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            read = cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return read.model_copy(update={"folder": folder})
         except FileNotFoundError as error:
             msg = f"{path}: no calibration record there; correct or remove calibration in the rig"
             raise InputError(msg) from error
@@ -130,15 +202,41 @@ class CalibrationRecord(BaseModel):
             msg = f"{path}: cannot be read ({reason(error)})"
             raise InputError(msg) from error
 
-    def save(self, folder: Path) -> None:
-        """Write ``record.json`` into the folder, making it if needed."""
+    def save(self, folder: Path, name: str = RECORD) -> None:
+        """Write the record into the folder, with the flat and dark fields it names.
+
+        A file appears under its name when it is whole.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "record.json").write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        for lens in self.objectives.values():
+            for field in filter(None, (lens.flat, lens.dark)):
+                if self.folder is not None and self.folder != folder:
+                    _write_whole(folder / field, (self.folder / field).read_bytes())
+        text = self.model_dump_json(indent=2, exclude_defaults=True, exclude={"schema_version"})
+        head = f'{{\n  "schema_version": "{SCHEMA}",'
+        _write_whole(folder / name, (head + text[1:] + "\n").encode())
 
     @property
     def digest(self) -> str:
         """SHA-256 of the record."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()
+
+    def field(self, objective: str, kind: Literal["flat", "dark"]) -> NDArray[np.float32] | None:
+        """Read the flat-field (mean 1) or dark (grey levels) of an objective; None without one.
+
+        Raises
+        ------
+        InputError
+            The record names a file that is not there or cannot be read.
+        """
+        name = getattr(self.objectives[objective], kind)
+        if name is None or self.folder is None:
+            return None
+        try:
+            return np.asarray(tifffile.imread(self.folder / name), np.float32)
+        except (OSError, ValueError) as error:
+            msg = f"{self.folder / name}: cannot be read ({reason(error)}); calibrate again"
+            raise InputError(msg) from error
 
     def specimen_um(
         self, objective: str, stage: Position, offset_px: tuple[float, float] = (0.0, 0.0)
@@ -158,7 +256,9 @@ class CalibrationRecord(BaseModel):
         )
         return float(x), float(y)
 
-    def stage(self, objective: str, specimen_um: tuple[float, float], focus_um: float) -> Position:
+    def position(
+        self, objective: str, specimen_um: tuple[float, float], focus_um: float
+    ) -> Position:
         """Give the stage position that puts a specimen point on the image centre, in focus.
 
         `focus_um` is the focus of the reference objective there.
@@ -173,4 +273,10 @@ class CalibrationRecord(BaseModel):
     def transfer(self, position: Position, origin: str, target: str) -> Position:
         """Give the position where `target` sees, in focus, what `origin` sees at `position`."""
         focus_um = position.z_um - self.objectives[origin].parfocal_um
-        return self.stage(target, self.specimen_um(origin, position), focus_um)
+        return self.position(target, self.specimen_um(origin, position), focus_um)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)

@@ -1,0 +1,280 @@
+"""Where a piece of one picture stands in another: whitened correlation, whole and in blocks.
+
+Pictures are filtered with a Laplacian of Gaussian first, which whitens tissue enough for a narrow
+peak and, unlike phase correlation, does not raise the noise; as ashlar does (`reg.py`).
+
+A shift d (x right, y down, in px) means: what stands at u in `fixed` stands at u + d in `moving`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+Floats = NDArray[np.float32]
+
+LOG_SIGMA_PX = 1.0
+LEAST_OVERLAP = 0.12  # of the area, for a wide search: less agrees by chance
+UPSAMPLING = 20  # of the correlation peak; a parabola does the rest
+REACH_PX = 3  # blocks are cut where they are expected, so their peak is near
+
+
+@dataclass(frozen=True, eq=False)
+class BlockShifts:
+    """Shifts measured in blocks of two pictures.
+
+    Attributes
+    ----------
+    at_px
+        ``(n, 2)`` centres of the blocks in `fixed`, from its image centre.
+    shift_px
+        ``(n, 2)`` where the same tissue stands in `moving`, minus `at_px`.
+    likeness
+        ``(n,)`` normalised correlation at the peak, 0..1.
+    """
+
+    at_px: NDArray[np.float64]
+    shift_px: NDArray[np.float64]
+    likeness: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.at_px)
+
+    @property
+    def to_px(self) -> NDArray[np.float64]:
+        """``(n, 2)`` places in `moving`."""
+        return np.asarray(self.at_px + self.shift_px)
+
+
+def green(image: NDArray) -> Floats:
+    """Give the channel all geometry is measured in: green, where the eye and the sensor see best.
+
+    >>> green(np.zeros((2, 3, 3), np.uint8)).shape
+    (2, 3)
+    """
+    return np.asarray(image[..., 1] if image.ndim == 3 else image, np.float32)
+
+
+def whitened(plane: NDArray) -> Floats:
+    """Filter with a negative Laplacian of Gaussian and remove the mean.
+
+    Parameters
+    ----------
+    plane
+        ``(row, column)`` grey levels.
+    """
+    smooth = cv2.GaussianBlur(np.asarray(plane, np.float32), (0, 0), LOG_SIGMA_PX)
+    edges = -np.asarray(cv2.Laplacian(smooth, cv2.CV_32F, borderType=cv2.BORDER_REFLECT))
+    return np.asarray(edges - edges.mean(), np.float32)
+
+
+def wide_shift(fixed: NDArray, moving: NDArray) -> tuple[NDArray[np.float64], float]:
+    """Find the shift between two pictures of overlapping tissue, however large.
+
+    Correlates every overlap of at least an eighth of the area and takes the likest one, to a
+    fraction of a pixel.
+
+    Parameters
+    ----------
+    fixed, moving
+        ``(row, column)`` planes of one size.
+
+    Returns
+    -------
+    shift
+        ``(2,)`` in px, x and y.
+    likeness
+        Normalised correlation of the overlap, 0..1; below 0.2 they show nothing in common.
+    """
+    surface = _overlap_correlation(whitened(fixed), whitened(moving))
+    row, column = np.unravel_index(int(np.argmax(surface)), surface.shape)
+    shift = np.array([column, row]) - (np.array(surface.shape[::-1]) - 1) // 2
+    likeness = float(surface[row, column])
+    refined = _refined(fixed, moving, shift)
+    return (shift + refined if refined is not None else shift.astype(float)), likeness
+
+
+def template_shift(fixed: NDArray, template: NDArray) -> tuple[NDArray[np.float64], float]:
+    """Find a small picture within a large one; returns its centre from the large one's, in px.
+
+    Parameters
+    ----------
+    fixed
+        ``(row, column)`` plane to be searched.
+    template
+        ``(row, column)`` plane not larger than `fixed`, at the same scale.
+
+    Returns
+    -------
+    centre
+        ``(2,)`` whole and half pixels, x and y.
+    likeness
+        Normalised correlation there, 0..1.
+    """
+    surface = cv2.matchTemplate(whitened(fixed), whitened(template), cv2.TM_CCOEFF_NORMED)
+    row, column = np.unravel_index(int(np.argmax(surface)), surface.shape)
+    middle = (np.array(surface.shape[::-1]) - 1) / 2
+    return np.array([column, row]) - middle, float(surface[row, column])
+
+
+def block_shifts(
+    fixed: NDArray,
+    moving: NDArray,
+    expected_px: NDArray | None = None,
+    *,
+    side_px: int = 64,
+    least_likeness: float = 0.4,
+    least_texture: float = 4.0,
+) -> BlockShifts:
+    """Measure shifts in blocks that overlap by half.
+
+    Parameters
+    ----------
+    fixed, moving
+        ``(row, column)`` planes in grey levels of 8 bits.
+    expected_px
+        ``(2,)`` shift of the whole, right to 3 px; blocks are cut out accordingly.
+    side_px
+        Of a block.
+    least_likeness, least_texture
+        Blocks below, in normalised correlation or in standard deviation of grey levels, show too
+        little to be measured and are left out.
+    """
+    whole = np.rint(np.zeros(2) if expected_px is None else expected_px).astype(int)
+    corners = _block_corners(fixed.shape, moving.shape, whole, side_px)
+    size = min(fixed.shape[0], fixed.shape[1])
+    if not len(corners) or size < side_px:
+        return BlockShifts(np.empty((0, 2)), np.empty((0, 2)), np.empty(0))
+    there = corners + whole
+    texture = _cut(np.asarray(fixed, np.float32), corners, side_px).std(axis=(1, 2))
+    corners, there = corners[texture >= least_texture], there[texture >= least_texture]
+    first = _cut(whitened(fixed), corners, side_px)
+    second = _cut(whitened(moving), there, side_px)
+    shifts, likeness, inside = _correlate(first, second)
+    good = (likeness >= least_likeness) & inside
+    at_px = corners + (side_px - 1) / 2 - (np.array(fixed.shape[::-1]) - 1) / 2
+    # the centres of two pictures of different size are not the same pixel
+    between = (np.array(fixed.shape[::-1]) - np.array(moving.shape[::-1])) / 2
+    return BlockShifts(at_px[good], (shifts + whole + between)[good], likeness[good])
+
+
+def _overlap_correlation(first: Floats, second: Floats) -> NDArray[np.float64]:
+    """Normalised correlation at each shift; 0 where the pictures overlap too little."""
+    rows, columns = first.shape
+    shape = [fft.next_fast_len(2 * n - 1, real=True) for n in (rows, columns)]
+
+    def correlate(a: NDArray, b: NDArray) -> NDArray[np.float64]:
+        product = np.conj(fft.rfft2(a, shape)) * fft.rfft2(b, shape)
+        full = np.roll(fft.irfft2(product, shape), (rows - 1, columns - 1), axis=(0, 1))
+        return np.asarray(full[: 2 * rows - 1, : 2 * columns - 1], np.float64)
+
+    ones = np.ones_like(first)
+    area = correlate(ones, ones)
+    energy = correlate(first**2, ones) * correlate(ones, second**2)
+    bound = np.sqrt(np.maximum(energy, 1e-6 * energy.max()))
+    return np.where(area >= LEAST_OVERLAP * rows * columns, correlate(first, second) / bound, 0.0)
+
+
+def _refined(
+    fixed: NDArray, moving: NDArray, shift: NDArray[np.int_]
+) -> NDArray[np.float64] | None:
+    """Give the rest of a whole shift, from the overlap as one block."""
+    rows, columns = fixed.shape
+    left, top = np.maximum(0, -shift)
+    right, bottom = np.minimum((columns, rows), np.array((columns, rows)) - shift)
+    first = whitened(fixed)[top:bottom, left:right]
+    second = whitened(moving)[
+        top + shift[1] : bottom + shift[1], left + shift[0] : right + shift[0]
+    ]
+    found, _, inside = _correlate(first[None], second[None])
+    return found[0] if inside[0] else None
+
+
+def _block_corners(
+    shape: tuple[int, ...], other: tuple[int, ...], whole: NDArray[np.int_], side: int
+) -> NDArray[np.int_]:
+    """Lay blocks over the part both pictures show; returns upper left corners (x, y) in `fixed`."""
+    axes: list[NDArray] = []
+    for axis in (0, 1):
+        size, there, move = shape[1 - axis], other[1 - axis], int(whole[axis])
+        low, high = max(0, -move), min(size, there - move) - side
+        count = max(0, (high - low) // (side // 2) + 1) if high >= low else 0
+        axes.append(np.rint(np.linspace(low, high, count)).astype(int) if count else np.empty(0))
+    x, y = np.meshgrid(*axes)
+    return np.stack([x.ravel(), y.ravel()], axis=1).astype(int)
+
+
+def _cut(plane: Floats, corners: NDArray[np.int_], side: int) -> Floats:
+    if not len(corners):
+        return np.empty((0, side, side), np.float32)
+    return np.stack([plane[y : y + side, x : x + side] for x, y in corners])
+
+
+def _correlate(
+    first: Floats, second: Floats
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Correlate stacks of blocks: shifts (n, 2) as x and y, likeness, and whether near enough."""
+    rows, columns = first.shape[1:]
+    window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1])
+    window = window.astype(np.float32)
+    first, second = np.asarray(first * window), np.asarray(second * window)
+    spectra = np.conj(fft.rfft2(first)) * fft.rfft2(second)
+    surface = fft.fftshift(fft.irfft2(spectra, s=(rows, columns)), axes=(1, 2))
+    middle = np.array([rows // 2, columns // 2])
+    near = surface[
+        :,
+        middle[0] - REACH_PX - 1 : middle[0] + REACH_PX + 2,
+        middle[1] - REACH_PX - 1 : middle[1] + REACH_PX + 2,
+    ]
+    size = 2 * REACH_PX + 3
+    peak = np.argmax(near.reshape(len(near), -1), axis=1)
+    row, column = peak // size, peak % size
+    inside = (row > 0) & (row < size - 1) & (column > 0) & (column < size - 1)
+    whole = np.stack([row, column], axis=1) - (REACH_PX + 1)
+    fine, height = _upsampled(spectra, whole, (rows, columns))
+    energy = np.sqrt((first**2).sum((1, 2)) * (second**2).sum((1, 2))) + 1e-12
+    return fine[:, ::-1], height / energy, inside
+
+
+def _upsampled(
+    spectra: NDArray[np.complexfloating], whole: NDArray[np.int_], shape: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Evaluate correlations on a fine grid about whole peaks, and interpolate; (row, column).
+
+    The matrix form of the Fourier sum (Guizar-Sicairos et al., Opt. Lett. 33:156, 2008).
+    """
+    rows, columns = shape
+    steps = np.arange(-UPSAMPLING, UPSAMPLING + 1) / UPSAMPLING
+    f_row = fft.fftfreq(rows)
+    f_column = fft.rfftfreq(columns)
+    weight = np.full(len(f_column), 2.0)
+    weight[0] = 1.0
+    if columns % 2 == 0:
+        weight[-1] = 1.0
+    at_row = whole[:, :1] + steps
+    at_column = whole[:, 1:] + steps
+    down = np.exp(2j * np.pi * at_row[:, :, None] * f_row)
+    across = np.exp(2j * np.pi * at_column[:, :, None] * f_column) * weight
+    fine = np.einsum("nir,nrc,njc->nij", down, spectra, across, optimize=True).real
+    fine /= rows * columns
+    size = len(steps)
+    best = np.argmax(fine.reshape(len(fine), -1), axis=1)
+    row = np.clip(best // size, 1, size - 2)
+    column = np.clip(best % size, 1, size - 2)
+    n = np.arange(len(fine))
+    height = fine[n, row, column]
+    rest_row = _vertex(fine[n, row - 1, column], height, fine[n, row + 1, column])
+    rest_column = _vertex(fine[n, row, column - 1], height, fine[n, row, column + 1])
+    found = whole + np.stack([steps[row] + rest_row, steps[column] + rest_column], axis=1)
+    return found, height
+
+
+def _vertex(before: NDArray, at: NDArray, after: NDArray) -> NDArray[np.float64]:
+    """Give where a parabola through three equidistant values has its top, in px of the picture."""
+    bend = before - 2 * at + after
+    rest = np.where(bend < 0, (before - after) / np.where(bend < 0, 2 * bend, 1.0), 0.0)
+    return np.asarray(np.clip(rest, -1, 1) / UPSAMPLING)
