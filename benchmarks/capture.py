@@ -24,7 +24,7 @@ import tifffile
 from scope_sr.acquire_pairs import capture_fields
 from scope_sr.calibration import CalibrationRecord
 from scope_sr.config import load_rig
-from scope_sr.frame import Frame, Position
+from scope_sr.frame import CameraFacts, Frame, Position
 from scope_sr.microscope.guarded import GuardedMicroscope
 from scope_sr.plan import plan_pairs
 from scope_sr.session import Session, disk
@@ -62,6 +62,9 @@ class Instant:
     def hold_focus(self, on: bool) -> None: ...
 
     def abandon(self) -> None: ...
+
+    def camera(self) -> CameraFacts:
+        return CameraFacts("canned")
 
     def exposure_ms(self) -> float:
         return 1.0

@@ -33,6 +33,23 @@ class Position:
         return f"x = {self.x_um:.2f}, y = {self.y_um:.2f}, z = {self.z_um:.2f} µm"
 
 
+@dataclass(frozen=True)
+class CameraFacts:
+    """Which camera it is, and how it is set.
+
+    Attributes
+    ----------
+    name
+        What it calls itself, with all that makes its pixels others: region of interest, binning.
+    pixel_size_um
+        What the backend itself takes one pixel for, with the objective in place; None if it does
+        not say.
+    """
+
+    name: str
+    pixel_size_um: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One image and the circumstances it was taken in.

@@ -13,6 +13,7 @@ from scope_sr.grid import Cell, Order, covering, inscribed, lattice
 
 Pass = Literal["low", "high"]
 Coverage = Literal["inscribed", "full", "center"]
+Focus = Literal["none", "map", "map+local"]
 
 SMALLER = "choose a smaller --grid or another --origin; nothing moved"
 HIGH_OVERLAP = 0.02  # between high fields of one low field: a guard against stage error only
@@ -43,12 +44,35 @@ class Step:
 
 
 @dataclass(frozen=True)
+class FocusMap:
+    """What was found in focus before the steps got their z.
+
+    Attributes
+    ----------
+    points_um
+        (x, y, z): a specimen point, and the focus of the reference objective there.
+    outliers
+        One per point: True where the surface leaves it out.
+    sigma_um
+        Scatter of a point about the surface of the others; None where too few can be spared.
+    left_out
+        Why the other points of the map gave none: glass, or no focus found.
+    """
+
+    points_um: tuple[tuple[float, float, float], ...]
+    outliers: tuple[bool, ...]
+    sigma_um: float | None
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Plan:
     """Two passes over a grid: the whole low grid, one turn of the nosepiece, the whole high grid.
 
     ``origin`` is the stage position, with the low objective, of the middle of the grid.
     ``overlap`` is between low fields, as a fraction of a field. ``pixel_size_um`` is per objective,
-    as known when the plan was made.
+    as known when the plan was made. ``focus`` says where z comes from: the one focus of the origin
+    (none), a surface (map), and each high field's own planes about it (map+local).
     """
 
     rig: str
@@ -63,6 +87,8 @@ class Plan:
     origin: Position
     pixel_size_um: dict[str, float]
     steps: tuple[Step, ...]
+    focus: Focus = "none"
+    focus_map: FocusMap | None = None
 
     def of_pass(self, pass_: Pass) -> tuple[Step, ...]:
         """Give the steps of one pass, in the order they are taken."""
@@ -82,6 +108,7 @@ def plan_pairs(
     coverage: Coverage = "inscribed",
     order: Order = "serpentine",
     tissue_only: bool = False,
+    focus: Focus = "none",
 ) -> Plan:
     """Plan a paired grid: every position of both objectives, before anything moves.
 
@@ -101,6 +128,8 @@ def plan_pairs(
         the rim; ``center``: one in the middle.
     tissue_only
         High fields are to be left out where the low field shows glass.
+    focus
+        Where z is to come from. Until it is mapped, every field has the focus of `origin`.
 
     Raises
     ------
@@ -118,7 +147,7 @@ def plan_pairs(
     ['low/r00c00', 'low/r00c01', 'high/r00c00-r00c00', 'high/r00c00-r00c01']
     """
     low, high = low or rig.low, high or rig.high
-    _check_options(rows, columns, overlap, coverage, order)
+    _check_options(rows, columns, overlap, coverage, order, focus)
     check_objectives(rig, record, low, high)
     _check_extent(rig, record, low, rows, columns, overlap, origin)
     lows = _low_steps(
@@ -127,8 +156,7 @@ def plan_pairs(
     cells = _high_cells(rig, record, low, high, coverage, order)
     highs = [step for parent in lows for step in _high_steps(rig, record, low, high, parent, cells)]
     steps = (*lows, *highs)
-    _check_limits(rig, steps)
-    _check_escape(rig, lows[-1])
+    refuse_unreachable(rig, steps)
     return Plan(
         rig=rig.name,
         low=low,
@@ -142,10 +170,13 @@ def plan_pairs(
         origin=origin,
         pixel_size_um={name: record.objectives[name].pixel_size_um for name in (low, high)},
         steps=steps,
+        focus=focus,
     )
 
 
-def _check_options(rows: int, columns: int, overlap: float, coverage: str, order: str) -> None:
+def _check_options(
+    rows: int, columns: int, overlap: float, coverage: str, order: str, focus: str
+) -> None:
     if rows < 1 or columns < 1:
         msg = f"a grid of {rows}x{columns} holds no field; give at least one row and one column"
         raise InputError(msg)
@@ -155,6 +186,7 @@ def _check_options(rows: int, columns: int, overlap: float, coverage: str, order
     for name, value, known in (
         ("coverage", coverage, get_args(Coverage)),
         ("order", order, get_args(Order)),
+        ("focus", focus, get_args(Focus)),
     ):
         if value not in known:
             msg = f"{name} = {value!r}: choose {' or '.join(known)}"
@@ -223,7 +255,7 @@ def _low_steps(
             row=cell.row,
             column=cell.column,
             position=record.position(low, point, focus_um),
-            exposure_ms=rig.objectives[low].exposure_ms,
+            exposure_ms=exposure_ms(rig, record, low),
         )
 
     return [step(cell) for cell in cells]
@@ -261,7 +293,7 @@ def _high_steps(
             row=cell.row,
             column=cell.column,
             position=record.position(high, point, focus_um),
-            exposure_ms=rig.objectives[high].exposure_ms,
+            exposure_ms=exposure_ms(rig, record, high),
             parent=parent.name,
         )
 
@@ -280,12 +312,19 @@ def _check_escape(rig: Rig, last: Step) -> None:
         raise InputError(msg)
 
 
-def _check_limits(rig: Rig, steps: tuple[Step, ...]) -> None:
+def refuse_unreachable(rig: Rig, steps: tuple[Step, ...]) -> None:
+    """Raise InputError for a field outside the limits, or where the nosepiece could not turn."""
     for step in steps:
         fault = outside(rig, step.position)
         if fault:
             msg = f"field {step.name} lies outside the stage limits: {fault}; {SMALLER}"
             raise InputError(msg)
+    _check_escape(rig, [step for step in steps if step.pass_ == "low"][-1])
+
+
+def exposure_ms(rig: Rig, record: CalibrationRecord, objective: str) -> float:
+    """Give the exposure that was measured to put glass near full scale, else the rig's."""
+    return record.objectives[objective].exposure_ms or rig.objectives[objective].exposure_ms
 
 
 def retracted(rig: Rig, position: Position) -> Position:

@@ -176,6 +176,8 @@ class Faults:
     wrong_label: str = ""
     auto_focus: str = "PFS"
     camera: str = "Camera-1"
+    binning: str = "1"
+    roi_at: tuple[int, int] = (0, 0)
     camera_query_s: float = 0.0
 
 
@@ -577,6 +579,25 @@ class Stand:
         with self._lock:
             self._step()
             return self._hot and (self._caught_s is not None or self.faults.run_um_per_s > 0)
+
+    def get_device_name(self, device: str) -> str:
+        self._known(device)
+        return "Ti2 camera"
+
+    def get_device_library(self, device: str) -> str:
+        self._known(device)
+        return "NikonTi2"
+
+    def get_device_property_names(self, device: str) -> list[str]:
+        self._known(device)
+        return ["Gain", "Binning", "Camera Serial Number"]
+
+    def get_property(self, device: str, name: str) -> str:
+        self._known(device)
+        return {"Binning": self.faults.binning, "Camera Serial Number": f"SN-{device}"}[name]
+
+    def get_roi(self) -> list[int]:
+        return [*self.faults.roi_at, WIDTH_PX, HEIGHT_PX]
 
     def get_pixel_size_um(self) -> float:
         return self.pixel_um.get(self.label, 0.0) / float(self.magnifier[:-1])

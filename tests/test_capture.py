@@ -178,7 +178,7 @@ class Faulty(SimulatedMicroscope):
 def test_an_instrument_fault_ends_in_its_own_error_and_the_session_resumes(
     fault: str, after: int, error: type[MicroscopeError], words: str, tmp_path: Path
 ) -> None:
-    hangs = {"snap_s = 10.0": "snap_s = 2.0"} if fault == "camera hangs" else {}
+    hangs = {"snap_s = 30.0": "snap_s = 2.0"} if fault == "camera hangs" else {}
     rig = make_rig(**hangs)
     plan = planned(rig, rows=1)
     backend = Faulty(rig)

@@ -198,7 +198,7 @@ def test_a_core_in_this_process_that_hangs_does_not_hold_up_the_end(where: str) 
         from rigs import demo_rig
         from scope_sr.errors import DeadlineError
         from scope_sr.microscope import open_microscope
-        microscope = open_microscope(demo_rig(**{{"snap_s = 10.0": "snap_s = 0.5"}}))
+        microscope = open_microscope(demo_rig(**{{"snap_s = 30.0": "snap_s = 0.5"}}))
         {hangs}
         microscope.exposure_ms = lambda: 0.0
         try:

@@ -59,7 +59,7 @@ class Recorder(SimulatedMicroscope):
 
 @pytest.fixture
 def backend() -> Recorder:
-    return Recorder(make_rig(**{"snap_s = 10.0": "snap_s = 1.5"}))
+    return Recorder(make_rig(**{"snap_s = 30.0": "snap_s = 1.5"}))
 
 
 @pytest.fixture

@@ -150,6 +150,23 @@ def test_the_exposure_is_kept(scope: GuardedMicroscope) -> None:
             scope.set_exposure(wrong)
 
 
+def test_the_camera_has_a_name_that_stays(scope: GuardedMicroscope) -> None:
+    one = scope.camera()
+    size = f"{scope.rig.camera.width_px}x{scope.rig.camera.height_px} at 0,0, binning 1"
+    assert one.name.endswith(size)
+    scope.move_to(Position(5, 5, 0))
+    scope.set_exposure(7.0)
+    scope.snap()
+    scope.select_objective(scope.rig.high)
+    scope.move_to(Position(5, 5, 0))
+    assert scope.camera().name == one.name
+    if scope.rig.backend == "simulated":
+        assert one.pixel_size_um is None
+    else:
+        sizes = (scope.rig.pixel_size_um(scope.rig.low), scope.rig.pixel_size_um(scope.rig.high))
+        assert (one.pixel_size_um, scope.camera().pixel_size_um) == pytest.approx(sizes)
+
+
 def test_a_frame_says_where_and_with_what_it_was_taken(scope: GuardedMicroscope) -> None:
     scope.select_objective(scope.rig.high)
     scope.move_to(Position(60, -70, 2))

@@ -27,7 +27,7 @@ from scope_sr.session import Session
 SHORT = {
     "[deadlines]\nmove_s = 10.0": "[deadlines]\nmove_s = 1.0",
     "turn_s = 20.0": "turn_s = 1.0",
-    "snap_s = 10.0": "snap_s = 1.0",
+    "snap_s = 30.0": "snap_s = 1.0",
 }
 
 

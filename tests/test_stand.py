@@ -990,3 +990,17 @@ def test_a_link_is_let_go_of_or_given_up() -> None:
     hanging.close()
     assert ended == ["abandoned"]
     over.set()
+
+
+def test_a_camera_set_otherwise_calls_itself_otherwise() -> None:
+    names = set()
+    for faults in (
+        Faults(),
+        Faults(camera="Camera-2"),
+        Faults(binning="2"),
+        Faults(roi_at=(8, 0)),
+    ):
+        with open_stand(Stand(faults)) as microscope:
+            names.add(microscope.camera().name)
+    assert "Ti2 camera (NikonTi2), 64x48 at 0,0, binning 1, serial number SN-Camera-1" in names
+    assert len(names) == 4

@@ -7,37 +7,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from scope_sr.acquire_pairs.duration import expected_seconds, times_of
+from scope_sr.acquire_pairs.focus import focus_points
 from scope_sr.calibration import CalibrationRecord
 from scope_sr.config import Rig, reason
 from scope_sr.errors import InputError
 from scope_sr.imaging.sheet import plan_picture
-from scope_sr.plan import Plan
+from scope_sr.plan import FocusMap, Plan
 from scope_sr.session import estimate_bytes, free_bytes, in_words
 
-# python benchmarks/capture.py and benchmarks/render.py, on two cores of 2026
-WRITE_S_PER_MPX = 0.015
-RENDER_S_PER_MPX = 1.0
-
-
-def expected_seconds(plan: Plan, rig: Rig) -> float:
-    """Add up the time a plan should take, from the speeds and settle times of the rig."""
-    stage, camera = rig.stage, rig.camera
-    seconds = 2 * rig.nosepiece.escape_um / stage.z_speed_um_per_s + rig.nosepiece.turn_s
-    seconds += len(plan.steps) * camera.width_px * camera.height_px / 1e6 * WRITE_S_PER_MPX
-    here = plan.steps[0].position
-    for step in plan.steps:
-        ways_um = (step.position.x_um - here.x_um, step.position.y_um - here.y_um)
-        direct = all(
-            way_um >= by_um or way_um == 0
-            for way_um, by_um in zip(ways_um, stage.approach_um, strict=True)
-        )
-        seconds += max(map(abs, ways_um)) / stage.speed_um_per_s
-        seconds += stage.settle_ms / 1000
-        if not direct:
-            seconds += 2 * max(stage.approach_um) / stage.speed_um_per_s + stage.settle_ms / 1000
-        seconds += (step.exposure_ms + camera.readout_ms) / 1000
-        here = step.position
-    return seconds
+RENDER_S_PER_MPX = 1.0  # python benchmarks/render.py, on two cores of 2026
 
 
 def covered_um2(plan: Plan, rig: Rig) -> float:
@@ -50,7 +29,7 @@ def covered_um2(plan: Plan, rig: Rig) -> float:
     return side_um(plan.columns, rig.camera.width_px) * side_um(plan.rows, rig.camera.height_px)
 
 
-def describe_plan(plan: Plan, rig: Rig, out: Path) -> str:
+def describe_plan(plan: Plan, rig: Rig, record: CalibrationRecord, out: Path) -> str:
     """Describe a plan as a table, with its area, its share of the disk of `out`, and its time."""
     console = Console(width=78, record=False)
     with console.capture() as text:
@@ -58,7 +37,9 @@ def describe_plan(plan: Plan, rig: Rig, out: Path) -> str:
     return text.get() + (
         f"{covered_um2(plan, rig) / 1e6:.2f} mm² of specimen, about"
         f" {in_words(estimate_bytes(plan, rig))} on disk ({in_words(free_bytes(out))} free),"
-        f" about {_time(expected_seconds(plan, rig))}{_rendering(plan, rig)}"
+        f" {'at most' if plan.tissue_only else 'about'}"
+        f" {_time(expected_seconds(plan, rig, record))} (move and settle times"
+        f" {times_of(rig, record)[1]}){_rendering(plan, rig)}\n{_focus(plan, rig, record)}"
     )
 
 
@@ -92,12 +73,33 @@ def _table(plan: Plan, rig: Rig) -> Table:
     table.add_row("µm per px", *(f"{size_um:.4g}" for size_um in sizes_um))
     fields_um = [(camera.width_px * s, camera.height_px * s) for s in sizes_um]
     table.add_row("field, µm", *(f"{width:.0f} x {height:.0f}" for width, height in fields_um))
-    table.add_row("exposure, ms", *(f"{rig.objectives[name].exposure_ms:g}" for name in names))
+    table.add_row("exposure, ms", *(f"{steps[0].exposure_ms:g}" for steps in passes))
     for axis in ("x_um", "y_um", "z_um"):
         ranges = [[getattr(step.position, axis) for step in steps] for steps in passes]
         spans = (f"{min(values):.0f} .. {max(values):.0f}" for values in ranges)
         table.add_row(f"stage {axis[0]}, µm", *spans)
     return table
+
+
+def _focus(plan: Plan, rig: Rig, record: CalibrationRecord) -> str:
+    """Say where z comes from."""
+    if plan.focus == "none":
+        return "Focus: that of the origin everywhere; --focus map follows the slide."
+    local = ", then by three planes at each high field" if plan.focus == "map+local" else ""
+    if plan.focus_map is None:
+        count = len(focus_points(plan, rig, record))
+        return f"Focus: mapped first, at {count} points with {plan.low}{local}."
+    return f"Focus: {describe_map(plan.focus_map)}{local}."
+
+
+def describe_map(found: FocusMap) -> str:
+    """Say how good a focus map is."""
+    count, cut = len(found.points_um), sum(found.outliers)
+    scatter = "" if found.sigma_um is None else f", scatter {found.sigma_um:.2f} µm"
+    return (
+        f"mapped at {count} of {count + len(found.left_out)} points"
+        f"{f', {cut} of them cut' if cut else ''}{scatter}"
+    )
 
 
 def _rendering(plan: Plan, rig: Rig) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scope_sr.acquire_pairs.duration import between_seconds
 from scope_sr.acquire_pairs.preview import covered_um2
 from scope_sr.plan import Pass
-from scope_sr.session import Session
+from scope_sr.session import Entry, Session
 
 SHEET, SUMMARY = "contact-sheet.png", "summary.json"
 
@@ -18,8 +20,9 @@ SHEET, SUMMARY = "contact-sheet.png", "summary.json"
 class Summary:
     """What a session holds, and what this run of it took; ``low`` and ``high`` count good fields.
 
-    ``seconds`` is the time of this run, ``area_um2`` the specimen covered by low fields, overlaps
-    counted once.
+    ``seconds`` is the time of this run; ``field_seconds`` is the part from its first field to its
+    last by the clock of the frames, ``expected_seconds`` what that was predicted to be.
+    ``area_um2`` is the specimen covered by low fields, overlaps counted once.
     """
 
     folder: str
@@ -29,6 +32,8 @@ class Summary:
     rejected: int
     skipped: int
     seconds: float
+    field_seconds: float
+    expected_seconds: float
     area_um2: float
     bytes: int
 
@@ -38,11 +43,14 @@ class Summary:
         return self.low + self.high + self.skipped == self.planned
 
 
-def conclude(session: Session, seconds: float) -> Summary:
-    """Write the contact sheet and the summary of a session, complete or not."""
+def conclude(session: Session, seconds: float, taken: Sequence[Entry] = ()) -> Summary:
+    """Write the contact sheet and the summary of a session, complete or not.
+
+    `taken` are the journal's entries of this run.
+    """
     states = states_of(session)
     session.keep(SHEET, _sheet(session, states))
-    summary = _summary(session, states, seconds)
+    summary = _summary(session, states, seconds, [e for e in taken if e.event == "captured"])
     table = {**dataclasses.asdict(summary), "complete": summary.complete}
     session.keep(SUMMARY, (json.dumps(table, indent=2) + "\n").encode())
     return summary
@@ -84,10 +92,15 @@ def _sheet(session: Session, states: dict[str, str]) -> bytes:
     return png.getvalue()
 
 
-def _summary(session: Session, states: dict[str, str], seconds: float) -> Summary:
+def _summary(
+    session: Session, states: dict[str, str], seconds: float, taken: list[Entry]
+) -> Summary:
     def count(pass_: Pass) -> int:
         return sum(states[step.name] == "captured" for step in session.plan.of_pass(pass_))
 
+    names = {entry.step for entry in taken}
+    steps = [step for step in session.plan.steps if step.name in names]
+    expected_s = between_seconds(session.plan, session.rig, session.record, steps)
     values = list(states.values())
     return Summary(
         folder=str(session.folder),
@@ -97,6 +110,8 @@ def _summary(session: Session, states: dict[str, str], seconds: float) -> Summar
         rejected=values.count("rejected"),
         skipped=values.count("skipped"),
         seconds=round(seconds, 2),
+        field_seconds=round(taken[-1].time - taken[0].time, 2) if taken else 0.0,
+        expected_seconds=round(expected_s, 2),
         area_um2=covered_um2(session.plan, session.rig),
         bytes=sum(entry.bytes for entry in session.entries.values()),
     )

@@ -26,6 +26,7 @@ SECTIONS: tuple[Section, ...] = (
 
 Verdict = Literal["ok", "warn", "fail"]
 NotNegative = Annotated[float, Field(allow_inf_nan=False, ge=0)]
+Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
 Channels = tuple[Number, ...]
 
 
@@ -109,10 +110,10 @@ class Times(Measured):
     """
 
     settle_s: NotNegative
-    speed_um_per_s: NotNegative
-    acceleration_um_per_s2: NotNegative
+    speed_um_per_s: Positive
+    acceleration_um_per_s2: Positive
     z_settle_s: NotNegative
-    z_speed_um_per_s: NotNegative
+    z_speed_um_per_s: Positive
     snap_s: NotNegative
     turn_s: NotNegative | None = None
 
@@ -160,6 +161,14 @@ class CameraCalibration(Measured):
     variance_dn2: Channels
     linearity: NotNegative
     effective: bool
+
+
+class CourseSoFar(Measured):
+    """How far an interrupted calibration came: what it was to measure, and what it has."""
+
+    sections: tuple[Section, ...]
+    objectives: tuple[str, ...]
+    done: tuple[Section, ...]
 
 
 class FocusCalibration(Measured):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from pathlib import Path
 from typing import Literal
 
@@ -17,11 +18,13 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from scope_sr.calibration.quantities import (
     CameraCalibration,
     Channels,
     Check,
+    CourseSoFar,
     Fingerprint,
     FocusCalibration,
     Measured,
@@ -33,6 +36,11 @@ from scope_sr.frame import Position
 
 SCHEMA: Literal["scope-sr/calibration/2"] = "scope-sr/calibration/2"
 RECORD, PARTIAL = "record.json", "so-far.json"
+# What tifffile and struct raise on damaged files.
+DAMAGED = (
+    OSError, ValueError, RuntimeError, LookupError, TypeError, ArithmeticError, MemoryError,
+    struct.error,
+)  # fmt: skip
 
 
 class ObjectiveCalibration(Measured):
@@ -137,8 +145,9 @@ class CalibrationRecord(Measured):
     blank_um: XY | None = None
     tissue_um: XY | None = None
     checks: tuple[Check, ...] = ()
+    course: CourseSoFar | None = None
 
-    folder: Path | None = Field(default=None, exclude=True, repr=False)
+    folder: SkipJsonSchema[Path | None] = Field(default=None, exclude=True, repr=False)
 
     @classmethod
     def nominal(cls, rig: Rig) -> CalibrationRecord:
@@ -197,9 +206,13 @@ class CalibrationRecord(Measured):
             msg = f"{path}: no calibration record there; correct or remove calibration in the rig"
             raise InputError(msg) from error
         except ValidationError as error:
-            raise InputError(one_line(str(path), error, cls)) from error
+            said = one_line(
+                str(path), error, cls, example="scope_sr/calibration/record.schema.json"
+            )
+            msg = f"{said}; correct it or calibrate again"
+            raise InputError(msg) from error
         except (OSError, ValueError) as error:
-            msg = f"{path}: cannot be read ({reason(error)})"
+            msg = f"{path}: cannot be read ({reason(error)}); calibrate again"
             raise InputError(msg) from error
 
     def save(self, folder: Path, name: str = RECORD) -> None:
@@ -212,14 +225,23 @@ class CalibrationRecord(Measured):
             for field in filter(None, (lens.flat, lens.dark)):
                 if self.folder is not None and self.folder != folder:
                     _write_whole(folder / field, (self.folder / field).read_bytes())
+        self._copy_pictures(folder)
         text = self.model_dump_json(indent=2, exclude_defaults=True, exclude={"schema_version"})
         head = f'{{\n  "schema_version": "{SCHEMA}",'
         _write_whole(folder / name, (head + text[1:] + "\n").encode())
 
+    def _copy_pictures(self, folder: Path) -> None:
+        if self.folder is None or self.folder == folder:
+            return
+        for name in {check.picture for check in self.checks if check.picture}:
+            if (self.folder / name).is_file():
+                _write_whole(folder / name, (self.folder / name).read_bytes())
+
     @property
     def digest(self) -> str:
-        """SHA-256 of the record."""
-        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()
+        """SHA-256 of what it says; an older record and its copy of today say the same."""
+        text = self.model_dump_json(exclude_defaults=True, exclude={"schema_version"})
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def field(self, objective: str, kind: Literal["flat", "dark"]) -> NDArray[np.float32] | None:
         """Read the flat-field (mean 1) or dark (grey levels) of an objective; None without one.
@@ -233,8 +255,12 @@ class CalibrationRecord(Measured):
         if name is None or self.folder is None:
             return None
         try:
-            return np.asarray(tifffile.imread(self.folder / name), np.float32)
-        except (OSError, ValueError) as error:
+            plane = np.asarray(tifffile.imread(self.folder / name), np.float32)
+            if not plane.size:
+                msg = "it holds no pixels"
+                raise ValueError(msg)
+            return plane
+        except DAMAGED as error:
             msg = f"{self.folder / name}: cannot be read ({reason(error)}); calibrate again"
             raise InputError(msg) from error
 

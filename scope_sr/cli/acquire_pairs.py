@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from scope_sr.cli.beforehand import check_first, into_view, mapped
 from scope_sr.cli.operator import Operator
 from scope_sr.cli.options import INTERRUPTED, FolderType, GridType, PlaceType, ShareType
+from scope_sr.cli.progress import with_progress
 from scope_sr.errors import InputError, MicroscopeError
 
 if TYPE_CHECKING:
@@ -76,6 +78,14 @@ if TYPE_CHECKING:
     " field is approached from one side (approach_um of the rig).  [serpentine]",
 )
 @click.option(
+    "--focus",
+    type=click.Choice(["none", "map", "map+local"]),
+    default=None,
+    help="Where z comes from. none: the focus of the origin. map: a surface through 9 to 25 points,"
+    " focused on tissue first. map+local: then three planes at each high field too.  [map, if the"
+    " calibration record is measured and the grid reaches over 1 mm, else none]",
+)
+@click.option(
     "--out",
     type=FolderType(),
     default=None,
@@ -85,6 +95,11 @@ if TYPE_CHECKING:
     "--resume", is_flag=True, help="Go on with the session in --out, with its own rig and plan."
 )
 @click.option(
+    "--skip-check",
+    is_flag=True,
+    help="Do not check first whether the calibration record still holds.",
+)
+@click.option(
     "--dry-run", is_flag=True, help="Show the plan as a table and a picture; move nothing."
 )
 def acquire_pairs(**options: Any) -> None:
@@ -92,7 +107,8 @@ def acquire_pairs(**options: Any) -> None:
 
     The whole grid is taken with the low objective, the nosepiece turns once, and each low field is
     filled with high fields. Every field is safe on disk before the next is taken: after Ctrl-C, a
-    crash or a power cut, --resume goes on where it stopped.
+    crash or a power cut, --resume goes on where it stopped. What scope-sr calibrate measured is
+    used: the newest record of the rig, after a look whether it still holds.
 
     \b
     Examples
@@ -112,7 +128,7 @@ def acquire_pairs(**options: Any) -> None:
         _acquire(**options)
 
 
-def _acquire(*, rig: str | None, out: Path | None, **options: Any) -> None:
+def _acquire(*, rig: str | None, out: Path | None, skip_check: bool, **options: Any) -> None:
     from scope_sr.calibration import CalibrationRecord
     from scope_sr.config import load_rig
     from scope_sr.microscope import open_microscope
@@ -130,12 +146,16 @@ def _acquire(*, rig: str | None, out: Path | None, **options: Any) -> None:
     with open_microscope(chosen, log_folder=out, ask=operator.ask) as microscope:
         plan = _plan(loaded, record, microscope, **options)
         _say_uncalibrated(record)
+        Session.refuse_impossible(out, plan, loaded)
+        if not skip_check:
+            check_first(microscope, chosen, record)
+        plan = mapped(microscope, plan, loaded, record, operator)
         with Session.create(out, plan, loaded, record) as session:
             _run(microscope, session, operator)
 
 
-def _resume(*, rig: str | None, out: Path | None, **options: Any) -> None:
-    from scope_sr.acquire_pairs import concluded
+def _resume(*, rig: str | None, out: Path | None, skip_check: bool, **options: Any) -> None:
+    from scope_sr.acquire_pairs import concluded, refuse_other_instrument
     from scope_sr.config import load_rig
     from scope_sr.microscope import open_microscope
     from scope_sr.session import Session
@@ -144,19 +164,27 @@ def _resume(*, rig: str | None, out: Path | None, **options: Any) -> None:
         _refuse_other_plan(session.plan, options)
         _say_left(session)
         if session.remaining() or not concluded(session):
-            chosen = _chosen(session.rig, session.record, session.plan.low, session.plan.high)
+            names = session.plan.low, session.plan.high
+            chosen = _chosen(session.rig, session.record, *names)
             operator = Operator()
             with open_microscope(chosen, log_folder=session.folder, ask=operator.ask) as microscope:
+                if session.remaining():
+                    refuse_other_instrument(microscope, chosen, session.record, names)
+                    if not skip_check and session.record.measured:
+                        into_view(microscope, session.plan)
+                        check_first(microscope, chosen, session.record)
                 _run(microscope, session, operator)
 
 
-def _say_what_is_left(*, rig: str | None, out: Path | None, **options: Any) -> None:
+def _say_what_is_left(
+    *, rig: str | None, out: Path | None, skip_check: bool, **options: Any
+) -> None:
     from scope_sr.acquire_pairs import describe_plan
     from scope_sr.session import Session
 
     session = Session.open(_named(out))
     _refuse_other_plan(session.plan, options)
-    click.echo(describe_plan(session.plan, session.rig, session.folder))
+    click.echo(describe_plan(session.plan, session.rig, session.record, session.folder))
     _say_left(session)
 
 
@@ -204,6 +232,7 @@ def _refuse_other_plan(plan: Plan, options: dict[str, Any]) -> None:
         "coverage": plan.coverage,
         "tissue_only": plan.tissue_only,
         "order": plan.order,
+        "focus": plan.focus,
     }
     for name, asked in options.items():
         if asked is not None and name in stored and asked != stored[name]:
@@ -221,7 +250,7 @@ def _option(value: object) -> str:
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _dry_run(*, rig: str | None, out: Path | None, **options: Any) -> None:
+def _dry_run(*, rig: str | None, out: Path | None, skip_check: bool, **options: Any) -> None:
     from scope_sr.acquire_pairs import describe_plan, draw_plan
     from scope_sr.calibration import CalibrationRecord
     from scope_sr.config import load_rig
@@ -233,7 +262,7 @@ def _dry_run(*, rig: str | None, out: Path | None, **options: Any) -> None:
     with open_microscope(chosen, ask=Operator().ask) as microscope:
         plan = _plan(loaded, record, microscope, **options)
     _say_uncalibrated(record)
-    click.echo(describe_plan(plan, loaded, out or Path()))
+    click.echo(describe_plan(plan, loaded, record, out or Path()))
     picture = Path(f"{out.name}-plan.png" if out else time.strftime("plan-%Y-%m-%d-%H%M%S.png"))
     draw_plan(plan, record, loaded, picture)
     click.echo(f"Picture: {picture}\nNothing was moved. Leave out --dry-run to capture.")
@@ -248,14 +277,17 @@ def _plan(
     origin: Position | None,
     **options: Any,
 ) -> Plan:
-    from scope_sr.acquire_pairs import start_position
+    """Plan from where the stage is; a record of another instrument is refused."""
+    from scope_sr.acquire_pairs import refuse_other_instrument, start_position, usual_focus
     from scope_sr.plan import plan_pairs
 
     given = {name: value for name, value in options.items() if value is not None}
-    low = given.get("low", rig.low)
-    centre = start_position(microscope, record, low, origin)
+    names = given.get("low", rig.low), given.get("high", rig.high)
+    refuse_other_instrument(microscope, rig, record, names)
+    centre = start_position(microscope, record, names[0], origin)
     rows, columns = grid or (3, 3)
-    return plan_pairs(rig, record, rows=rows, columns=columns, origin=centre, **given)
+    plan = plan_pairs(rig, record, rows=rows, columns=columns, origin=centre, **given)
+    return plan if "focus" in given else replace(plan, focus=usual_focus(plan, record))
 
 
 def _say_uncalibrated(record: CalibrationRecord) -> None:
@@ -269,10 +301,13 @@ def _run(microscope: GuardedMicroscope, session: Session, operator: Operator) ->
     from scope_sr.session import resume_command
 
     began_s = time.monotonic()
+    total = len(session.plan.steps)
     try:
-        for _ in _with_progress(capture_fields(microscope, session), session, operator):
-            pass
-        summary = conclude(session, time.monotonic() - began_s)
+        fields = capture_fields(microscope, session)
+        done = total - len(session.remaining())
+        shown = with_progress(fields, _state, operator, total=total, done=done)
+        taken = [field.entry for field in shown]
+        summary = conclude(session, time.monotonic() - began_s, taken)
     except KeyboardInterrupt:
         microscope.stop()
         click.echo(f"\nStopped. {_way_on(session)}", err=True)
@@ -298,52 +333,16 @@ def _way_on(session: Session) -> str:
     return f"{session.how_far()}; go on with: {resume_command(session.folder)}"
 
 
-def _with_progress(
-    fields: Iterable[Captured], session: Session, operator: Operator
-) -> Iterator[Captured]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.table import Column
-
-    total = len(session.plan.steps)
-    done = total - len(session.remaining())
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(bar_width=16, table_column=Column(no_wrap=True, min_width=8)),
-        MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(total)) + 1)),
-        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
-        TextColumn(
-            "{task.description}",
-            markup=False,
-            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
-        ),
-    )
-    with Progress(
-        *columns, console=console, expand=True, disable=not console.is_terminal
-    ) as progress:
-        operator.progress = progress
-        task = progress.add_task("starting", total=total, completed=done)
-        for field in fields:
-            done += 1
-            state = _state(field)
-            progress.update(task, completed=done, description=state)
-            if not console.is_terminal and (done == total or done % max(1, total // 10) == 0):
-                click.echo(f"{done}/{total} {state}", err=True)
-            yield field
-
-
 def _state(field: Captured) -> str:
     if field.frame is None:
         return f"{field.step.name} left out: glass"
     rejected = "REJECTED " if field.entry.faults else ""
     where = field.frame.position.describe()
     return f"{rejected}{field.step.objective} {field.step.name} at {where}"
+
+
+def _but_for_rendering(session: Session) -> str:
+    return "" if session.rig.backend == "micromanager" else ", but for computing the images"
 
 
 def _print_summary(summary: Summary, session: Session) -> None:
@@ -357,6 +356,11 @@ def _print_summary(summary: Summary, session: Session) -> None:
         f" {len(plan.of_pass('high'))} high fields, {summary.rejected} rejected{skipped},"
         f" in {minutes}:{seconds:02d} min"
     )
+    if summary.field_seconds:
+        click.echo(
+            f"{summary.field_seconds:.1f} s from the first field of this run to its last;"
+            f" {summary.expected_seconds:.1f} s were expected{_but_for_rendering(session)}"
+        )
     area_mm2 = summary.area_um2 / 1e6
     click.echo(f"{area_mm2:.2f} mm² of specimen, {in_words(summary.bytes)} in {summary.folder}")
     for step in plan.steps:

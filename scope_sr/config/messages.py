@@ -16,26 +16,34 @@ def reason(error: BaseException) -> str:
     return " ".join(str(text).split())
 
 
-def one_line(source: str, error: ValidationError, model: type[BaseModel]) -> str:
-    """Put a pydantic error into one line: file, key, value, what is wrong, the way out."""
+def one_line(
+    source: str,
+    error: ValidationError,
+    model: type[BaseModel],
+    example: str = "configs/simulated.toml",
+) -> str:
+    """Put a pydantic error into one line: file, key, value, what is wrong, the way out.
+
+    `example` is the file that shows every key.
+    """
     faults = sorted(
         error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden"
     )
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{source}: {_fault(faults[0], model)}{more}"
+    return f"{source}: {_fault(faults[0], model, example)}{more}"
 
 
-def _fault(fault: ErrorDetails, model: type[BaseModel]) -> str:
+def _fault(fault: ErrorDetails, model: type[BaseModel], example: str) -> str:
     path = [str(part) for part in fault["loc"]]
     key = ".".join(path) or "the whole file"
     value = _short(fault["input"])
     match fault["type"]:
         case "extra_forbidden":
             near = difflib.get_close_matches(path[-1], _keys_beside(path, model), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "remove it or look in configs/"
+            hint = f"did you mean {near[0]}?" if near else f"remove it or look in {example}"
             return f"{key} = {value}: unknown key; {hint}"
         case "missing":
-            return f"{key}: missing; add it (configs/simulated.toml shows every key)"
+            return f"{key}: missing; add it ({example} shows every key)"
         case "value_error":
             text = str(fault.get("ctx", {}).get("error", fault["msg"]))
             return f"{key}: {text}" if path else text

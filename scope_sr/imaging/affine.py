@@ -22,6 +22,7 @@ from scope_sr.imaging.shift import BlockShifts
 
 Points = NDArray[np.float64]
 MOST_BLOCKS = 40  # per overlap; more only cost time
+LEAST_WIDTH = 0.02  # of a set of places, in its length: below, its width is mere scatter
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +165,12 @@ def fit_affine(at_px: NDArray, stage_um: NDArray) -> Affine:
     if len(at_px) < 4:
         msg = f"{len(at_px)} places are too few for an affine and its uncertainty"
         raise ValueError(msg)
-    design = np.column_stack([at_px - at_px.mean(axis=0), np.ones(len(at_px))])
+    around = at_px - at_px.mean(axis=0)
+    long, short = np.linalg.svd(around, compute_uv=False)
+    if short < LEAST_WIDTH * long:
+        msg = "the places lie in one line, which tells nothing of the other direction"
+        raise ValueError(msg)
+    design = np.column_stack([around, np.ones(len(at_px))])
     fit = robust_lstsq(design, stage_um)
     matrix = fit.solution[:2].T
     scale, rotation = _relative_sigmas(matrix, fit.covariance[:2, :2] * fit.sigma**2)

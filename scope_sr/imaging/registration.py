@@ -7,7 +7,7 @@ pixels of the low one; the low pixels stay as they are. Geometry is that of gree
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,8 +19,10 @@ from scope_sr.imaging.shift import BlockShifts, block_shifts, green, template_sh
 
 ROUNDS = 4  # each draws the high field anew, by what the last one found
 LEAST_LIKENESS = 0.25
-MARGIN_PX = 24
 LEAST_BLOCKS = 12
+EDGE_PX = 1.5  # left free at the edge of a field, for interpolation and distortion
+COARSE_PX = 192  # a field larger than this in low pixels is first found at half its size
+MOST_RESIDUAL_PX = 0.3  # blocks of one tissue scatter by hundredths
 MOST_OFF = 0.08  # of scale, between what was expected and what may still be found
 
 
@@ -71,17 +73,14 @@ def register(
         None where they have too little in common.
     """
     low_plane, high_plane = green(low), green(high)
-    centre, likeness = _search(low_plane, high_plane, expected)
-    if likeness < LEAST_LIKENESS:
-        return None
-    found = Registration(np.asarray(expected, float), centre, 0.0, math.inf, 0, likeness)
+    expected = np.asarray(expected, float)
+    found = _coarse(low_plane, high_plane, expected, low_distortion)
+    found = found or _search(low_plane, high_plane, expected)
     for _ in range(ROUNDS):
-        measured = _measure(low_plane, high_plane, found, low_distortion)
-        if measured is None:
+        if found is None:
             return None
-        found = measured
-    off = math.sqrt(abs(np.linalg.det(found.linear) / np.linalg.det(expected))) - 1
-    return found if abs(off) < MOST_OFF else None
+        found = _measure(low_plane, high_plane, found, low_distortion)
+    return found if found is not None and _plausible(found, expected) else None
 
 
 def drawn_on_low(
@@ -100,20 +99,18 @@ def drawn_on_low(
     x, y = np.meshgrid(*(corner_px[a] + np.arange(size[a]) for a in (0, 1)))
     v = np.stack([x - (columns - 1) / 2, y - (rows - 1) / 2], axis=-1).astype(float)
     u = _into_high(bent(v, low_distortion, radius_px((columns, rows))), found, high.shape)
-    at = u + (np.array(high.shape[1::-1]) - 1) / 2
-    blurred = _for_low(high, found.linear)
-    at = at.astype(np.float32)
-    return np.asarray(
-        cv2.remap(
-            blurred,
-            at[..., 0],
-            at[..., 1],
-            cv2.INTER_CUBIC,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=[math.nan] * 4,
-        ),
-        np.float32,
+    last = np.array(high.shape[1::-1]) - 1
+    at = (u + last / 2).astype(np.float32)
+    drawn = cv2.remap(
+        _for_low(high, found.linear),
+        at[..., 0],
+        at[..., 1],
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
     )
+    # a border of nan would also wipe the pixels that OpenCV computes in one go with those outside
+    drawn[((at < 0) | (at > last)).any(axis=-1)] = math.nan
+    return np.asarray(drawn, np.float32)
 
 
 def frame_in_low(
@@ -129,27 +126,78 @@ def frame_in_low(
     return first, last - first
 
 
-def _search(low: NDArray, high: NDArray, expected: NDArray) -> tuple[NDArray[np.float64], float]:
-    """Search the whole low image for the high field, drawn small by the map expected."""
-    guess = Registration(np.asarray(expected, float), np.zeros(2), 0.0, 0.0, 0, 0.0)
+def _filled_part(
+    found: Registration, high_shape: tuple[int, ...], low_shape: tuple[int, ...]
+) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Give corner (x, y) and size of the upright part of the low image that a field fills.
+
+    Exactly so for a slightly turned field; blocks of a part with empty edges would be lost there,
+    where they tell most about scale and rotation.
+    """
+    low_size = np.array(low_shape[1::-1])
+    middle = found.centre_px + (low_size - 1) / 2
+    reach = _upright_reach(found, high_shape) - EDGE_PX
+    first = np.clip(np.ceil(middle - reach).astype(int), 0, low_size)
+    last = np.clip(np.floor(middle + reach).astype(int) + 1, 0, low_size)
+    return first, np.maximum(last - first, 0)
+
+
+def _upright_reach(found: Registration, high_shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Give half the size of the largest upright rectangle about a field's centre within it."""
     corners = np.array([(i, j) for i in (-1, 1) for j in (-1, 1)])
-    reach = np.abs(corners * (np.array(high.shape[::-1]) - 1) / 2 @ guess.linear.T)
-    # the largest upright rectangle about the centre that a slightly turned field fills
-    room = np.minimum(reach.min(axis=0) * 2 - 3, np.array(low.shape[::-1]) - 2)
+    half = (np.array(high_shape[1::-1]) - 1) / 2
+    return np.asarray(np.abs(corners * half @ found.linear.T).min(axis=0))
+
+
+def _coarse(
+    low: NDArray, high: NDArray, expected: NDArray, low_distortion: float
+) -> Registration | None:
+    """Register a large field at half its size first, where a wrong guess costs fewer pixels."""
+    guess = _expected_at_centre(expected)
+    if _upright_reach(guess, high.shape).min() * 2 < COARSE_PX:
+        return None
+    found = register(_halved(low), _halved(high), expected, low_distortion)
+    return None if found is None else replace(found, centre_px=found.centre_px * 2)
+
+
+def _halved(plane: NDArray) -> NDArray:
+    """Average pixels in fours; the image centre stays, to half a pixel where a size is odd."""
+    size = plane.shape[1] // 2, plane.shape[0] // 2
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA))
+
+
+def _expected_at_centre(expected: NDArray) -> Registration:
+    return Registration(expected, np.zeros(2), 0.0, math.inf, 0, 0.0)
+
+
+def _plausible(found: Registration, expected: NDArray) -> bool:
+    """Tell whether what was found is about what was expected, and holds together."""
+    off = math.sqrt(abs(np.linalg.det(found.linear) / np.linalg.det(expected))) - 1
+    return abs(off) < MOST_OFF and found.residual_px < MOST_RESIDUAL_PX
+
+
+def _search(low: NDArray, high: NDArray, expected: NDArray) -> Registration | None:
+    """Search the whole low image for the high field, drawn small by the map expected."""
+    guess = _expected_at_centre(expected)
+    reach = _upright_reach(guess, high.shape) - EDGE_PX
+    room = np.minimum(reach * 2, np.array(low.shape[::-1]) - 2)
     size = np.maximum(room.astype(int), 1)
     size -= (size - np.array(low.shape[::-1])) % 2  # centres agree on whole pixels then
     corner = (np.array(low.shape[::-1]) - size) // 2
     template = drawn_on_low(high, guess, 0.0, corner, size, low.shape)
     if min(size) < 16 or np.isnan(template).any():
-        return np.zeros(2), 0.0
-    return template_shift(low, template)
+        return None
+    centre, likeness = template_shift(low, template)
+    if likeness < LEAST_LIKENESS:
+        return None
+    return Registration(expected, centre, 0.0, math.inf, 0, likeness)
 
 
 def _measure(
     low: NDArray, high: NDArray, found: Registration, low_distortion: float
 ) -> Registration | None:
     """Draw the high field by the map so far, measure what is left in blocks, and fit anew."""
-    corner, size = frame_in_low(found, high.shape, low.shape)
+    corner, size = _filled_part(found, high.shape, low.shape)
     if min(size) < 48:
         return None
     drawn = drawn_on_low(high, found, low_distortion, corner, size, low.shape)

@@ -19,8 +19,10 @@ Floats = NDArray[np.float32]
 
 LOG_SIGMA_PX = 1.0
 LEAST_OVERLAP = 0.12  # of the area, for a wide search: less agrees by chance
+TINY = 1e-12  # keeps pictures of nothing from dividing by zero
 UPSAMPLING = 20  # of the correlation peak; a parabola does the rest
 REACH_PX = 3  # blocks are cut where they are expected, so their peak is near
+LEAST_SIDE_PX = 2 * REACH_PX + 3  # a peak and its neighbours do not fit into less
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +117,10 @@ def template_shift(fixed: NDArray, template: NDArray) -> tuple[NDArray[np.float6
     likeness
         Normalised correlation there, 0..1.
     """
-    surface = cv2.matchTemplate(whitened(fixed), whitened(template), cv2.TM_CCOEFF_NORMED)
+    wanted = whitened(template)
+    if float(wanted.std()) < TINY:  # OpenCV likens an even template to everything
+        return np.zeros(2), 0.0
+    surface = cv2.matchTemplate(whitened(fixed), wanted, cv2.TM_CCOEFF_NORMED)
     row, column = np.unravel_index(int(np.argmax(surface)), surface.shape)
     middle = (np.array(surface.shape[::-1]) - 1) / 2
     return np.array([column, row]) - middle, float(surface[row, column])
@@ -137,28 +142,28 @@ def block_shifts(
     fixed, moving
         ``(row, column)`` planes in grey levels of 8 bits.
     expected_px
-        ``(2,)`` shift of the whole, right to 3 px; blocks are cut out accordingly.
+        ``(2,)`` shift of the whole, from image centre to image centre, right to 3 px; blocks are
+        cut out accordingly.
     side_px
         Of a block.
     least_likeness, least_texture
         Blocks below, in normalised correlation or in standard deviation of grey levels, show too
         little to be measured and are left out.
     """
-    whole = np.rint(np.zeros(2) if expected_px is None else expected_px).astype(int)
+    # the centres of two pictures of different size are not the same pixel
+    between = (np.array(fixed.shape[::-1]) - np.array(moving.shape[::-1])) / 2
+    expected = np.zeros(2) if expected_px is None else np.asarray(expected_px)
+    whole = np.rint(expected - between).astype(int)
     corners = _block_corners(fixed.shape, moving.shape, whole, side_px)
-    size = min(fixed.shape[0], fixed.shape[1])
-    if not len(corners) or size < side_px:
-        return BlockShifts(np.empty((0, 2)), np.empty((0, 2)), np.empty(0))
-    there = corners + whole
     texture = _cut(np.asarray(fixed, np.float32), corners, side_px).std(axis=(1, 2))
-    corners, there = corners[texture >= least_texture], there[texture >= least_texture]
+    corners = corners[texture >= least_texture]
+    if not len(corners):
+        return BlockShifts(np.empty((0, 2)), np.empty((0, 2)), np.empty(0))
     first = _cut(whitened(fixed), corners, side_px)
-    second = _cut(whitened(moving), there, side_px)
+    second = _cut(whitened(moving), corners + whole, side_px)
     shifts, likeness, inside = _correlate(first, second)
     good = (likeness >= least_likeness) & inside
     at_px = corners + (side_px - 1) / 2 - (np.array(fixed.shape[::-1]) - 1) / 2
-    # the centres of two pictures of different size are not the same pixel
-    between = (np.array(fixed.shape[::-1]) - np.array(moving.shape[::-1])) / 2
     return BlockShifts(at_px[good], (shifts + whole + between)[good], likeness[good])
 
 
@@ -175,7 +180,7 @@ def _overlap_correlation(first: Floats, second: Floats) -> NDArray[np.float64]:
     ones = np.ones_like(first)
     area = correlate(ones, ones)
     energy = correlate(first**2, ones) * correlate(ones, second**2)
-    bound = np.sqrt(np.maximum(energy, 1e-6 * energy.max()))
+    bound = np.sqrt(np.maximum(energy, 1e-6 * energy.max())) + TINY
     return np.where(area >= LEAST_OVERLAP * rows * columns, correlate(first, second) / bound, 0.0)
 
 
@@ -186,6 +191,8 @@ def _refined(
     rows, columns = fixed.shape
     left, top = np.maximum(0, -shift)
     right, bottom = np.minimum((columns, rows), np.array((columns, rows)) - shift)
+    if min(right - left, bottom - top) < LEAST_SIDE_PX:
+        return None
     first = whitened(fixed)[top:bottom, left:right]
     second = whitened(moving)[
         top + shift[1] : bottom + shift[1], left + shift[0] : right + shift[0]
@@ -230,13 +237,13 @@ def _correlate(
         middle[0] - REACH_PX - 1 : middle[0] + REACH_PX + 2,
         middle[1] - REACH_PX - 1 : middle[1] + REACH_PX + 2,
     ]
-    size = 2 * REACH_PX + 3
+    size = LEAST_SIDE_PX
     peak = np.argmax(near.reshape(len(near), -1), axis=1)
     row, column = peak // size, peak % size
     inside = (row > 0) & (row < size - 1) & (column > 0) & (column < size - 1)
     whole = np.stack([row, column], axis=1) - (REACH_PX + 1)
     fine, height = _upsampled(spectra, whole, (rows, columns))
-    energy = np.sqrt((first**2).sum((1, 2)) * (second**2).sum((1, 2))) + 1e-12
+    energy = np.sqrt((first**2).sum((1, 2)) * (second**2).sum((1, 2))) + TINY
     return fine[:, ::-1], height / energy, inside
 
 
@@ -261,6 +268,8 @@ def _upsampled(
     across = np.exp(2j * np.pi * at_column[:, :, None] * f_column) * weight
     fine = np.einsum("nir,nrc,njc->nij", down, spectra, across, optimize=True).real
     fine /= rows * columns
+    # windowed blocks overlap less the farther they are apart, which would draw every peak to zero
+    fine /= _window_overlap(at_row, rows)[:, :, None] * _window_overlap(at_column, columns)[:, None]
     size = len(steps)
     best = np.argmax(fine.reshape(len(fine), -1), axis=1)
     row = np.clip(best // size, 1, size - 2)
@@ -271,6 +280,13 @@ def _upsampled(
     rest_column = _vertex(fine[n, row, column - 1], height, fine[n, row, column + 1])
     found = whole + np.stack([steps[row] + rest_row, steps[column] + rest_column], axis=1)
     return found, height
+
+
+def _window_overlap(shift: NDArray, size: int) -> NDArray[np.float64]:
+    """Give the autocorrelation of the Hann window of a block, 1 without shift."""
+    x = np.abs(shift) / (size + 1)
+    turn = 2 * np.pi * x
+    return np.asarray((1 - x) * (2 + np.cos(turn)) / 3 + np.sin(turn) / (2 * np.pi))
 
 
 def _vertex(before: NDArray, at: NDArray, after: NDArray) -> NDArray[np.float64]:

@@ -8,10 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8] | NDArray[np.uint16]
+Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
 LEAST_GLASS = 0.75  # of full scale: exposures put clear glass at 85-90 %
-TISSUE_DENSITY = 0.08  # optical density in green; vignetting of 12 % alone makes 0.055
+# Optical density in green. Where the shading is unknown it must be more than vignetting alone makes
+# (12 %: 0.055); where shading and glass are measured, benchmarks/tissue_mask.py chose it
+TISSUE_DENSITY = 0.08
+MEASURED_DENSITY = 0.03
 
 
 def glass_level(images: Iterable[Image], full_scale: int) -> NDArray[np.float64]:
@@ -31,17 +34,29 @@ def glass_level(images: Iterable[Image], full_scale: int) -> NDArray[np.float64]
     return brightest
 
 
-def tissue_mask(image: Image, glass: NDArray[np.float64], blur_px: float) -> NDArray[np.bool_]:
+def tissue_mask(
+    image: Image,
+    glass: NDArray[np.float64],
+    blur_px: float,
+    *,
+    density: float = TISSUE_DENSITY,
+    speck_px: float = 0.0,
+) -> NDArray[np.bool_]:
     """Mark tissue by its optical density in green, which both H and E absorb.
 
     Parameters
     ----------
     image
-        ``(row, column, 3)`` RGB or ``(row, column)``.
+        ``(row, column, 3)`` RGB or ``(row, column)``; with its shading taken off where that is
+        known.
     glass
         Level of clear glass per channel, see :func:`glass_level`.
     blur_px
         Sigma of the smoothing; about 5 µm bridges the pale gaps within tissue.
+    density
+        Optical density from which it is tissue.
+    speck_px
+        Area in pixels below which it is dirt, unless it goes on beyond the rim of the image.
 
     Returns
     -------
@@ -49,9 +64,9 @@ def tissue_mask(image: Image, glass: NDArray[np.float64], blur_px: float) -> NDA
     """
     green, level = (image[..., 1], glass[1]) if image.ndim == 3 else (image, glass[0])
     light = np.maximum(green.astype(np.float32), 1.0) / np.float32(level)
-    density = cv2.GaussianBlur(-np.log10(light), (0, 0), max(blur_px, 0.3))
-    mask: NDArray[np.bool_] = density > TISSUE_DENSITY
-    return mask
+    smooth = cv2.GaussianBlur(-np.log10(light), (0, 0), max(blur_px, 0.3))
+    mask: NDArray[np.bool_] = smooth > density
+    return _without_specks(mask, speck_px) if speck_px else mask
 
 
 def share_within(
@@ -73,6 +88,15 @@ def share_within(
         max(0, round(left)) : min(columns, round(right)),
     ]
     return float(part.mean()) if part.size else 0.0
+
+
+def _without_specks(mask: NDArray[np.bool_], speck_px: float) -> NDArray[np.bool_]:
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    rim = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    kept = stats[:, cv2.CC_STAT_AREA] >= speck_px
+    kept[np.unique(rim)] = True
+    kept[0] = False  # what is not tissue
+    return np.asarray(kept[labels])
 
 
 def _thin(image: Image) -> Image:

@@ -18,11 +18,11 @@ from scope_sr.errors import (
     ReadbackError,
     StoppedError,
 )
-from scope_sr.frame import Frame, Position
+from scope_sr.frame import CameraFacts, Frame, Position
 from scope_sr.microscope.lane import Lane
 from scope_sr.microscope.operator import Ask, Operator
 from scope_sr.microscope.protocol import UNKNOWN, Backend
-from scope_sr.microscope.way import runaway, travel_s, way
+from scope_sr.microscope.way import arrived, runaway, travel_s, way
 from scope_sr.plan import outside, retracted
 
 T = TypeVar("T")
@@ -166,6 +166,10 @@ class GuardedMicroscope:
             else:
                 self._release_focus()
                 self._hold_again = False
+
+    def camera(self) -> CameraFacts:
+        """Say which camera it is, and how it is set."""
+        return self._ask("the camera", self._backend.camera, self.rig.deadlines.snap_s)
 
     def exposure_ms(self) -> float:
         """Say the exposure the camera will use, in ms."""
@@ -352,7 +356,7 @@ class GuardedMicroscope:
                 self._held = False  # a lock that failed stays off until it is asked for
                 raise
             found = self.position()
-            if self._is_at(found, target):
+            if arrived(self.rig, found, target, held=self._held):
                 self._sent = target
                 return target
             if self._held:
@@ -371,18 +375,8 @@ class GuardedMicroscope:
         rounding.
         """
         here = self.position()
-        if self._sent is not None and self._is_at(here, self._sent):
-            return self._sent
-        return here
-
-    def _is_at(self, here: Position, target: Position) -> bool:
-        stage = self.rig.stage
-        z_tolerance_um = self.rig.focus_lock.range_um if self._held else stage.z_tolerance_um
-        return (
-            abs(here.x_um - target.x_um) <= stage.tolerance_um
-            and abs(here.y_um - target.y_um) <= stage.tolerance_um
-            and abs(here.z_um - target.z_um) <= z_tolerance_um
-        )
+        sent = self._sent
+        return sent if sent and arrived(self.rig, here, sent, held=self._held) else here
 
     def _unless_stopped(self, verb: Callable[[], T]) -> Callable[[], T]:
         """Look for a stop at the last moment, in the thread that makes the call."""

@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from scope_sr.config import Labels
 from scope_sr.errors import InputError, MicroscopeError
+from scope_sr.frame import CameraFacts
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 Newest = Callable[[], tuple[NDArray[Any], int] | None]
@@ -70,6 +72,44 @@ def ask(core: Any, verb: str, *values: object) -> Any:
     plain = (value.item() if isinstance(value, np.generic) else value for value in values)
     with in_words(verb):
         return getattr(core, verb)(*plain)
+
+
+def refuse_unknown_devices(core: Any, labels: Labels, source: str) -> None:
+    """Raise InputError where a rig names a device that is not loaded."""
+    loaded = [str(device) for device in ask(core, "get_loaded_devices")]
+    for key, label in labels:
+        if label and label not in loaded:
+            msg = (
+                f"{source}: micromanager.labels.{key} = {label!r}: no such device is loaded; there"
+                f" are {', '.join(loaded)}"
+            )
+            raise InputError(msg)
+
+
+def camera_facts(core: Any) -> CameraFacts:
+    """Ask a core which camera it has: device, adapter, serial number, ROI and binning."""
+    device = str(ask(core, "get_camera_device"))
+    model, library = (
+        str(ask(core, verb, device)) for verb in ("get_device_name", "get_device_library")
+    )
+    properties = [str(name) for name in ask(core, "get_device_property_names", device)]
+    told = [(words, name) for name in properties if (words := _told_by(name))]
+    values = [f", {words} {ask(core, 'get_property', device, name)}" for words, name in told]
+    x, y, width, height = ask(core, "get_roi")
+    name = f"{model} ({library}), {width}x{height} at {x},{y}{''.join(values)}"
+    return CameraFacts(name, float(ask(core, "get_pixel_size_um")) or None)
+
+
+def _told_by(name: str) -> str:
+    """Say what a property of a camera tells of which it is; most tell nothing.
+
+    >>> _told_by("Binning"), _told_by("Camera Serial Number"), _told_by("Gain")
+    ('binning', 'serial number', '')
+    """
+    letters = re.sub(r"[^a-z]", "", name.lower())
+    if letters.endswith(("serialnumber", "serialno")):
+        return "serial number"
+    return "binning" if letters == "binning" else ""
 
 
 def to_rgb_or_grey(raw: NDArray[Any]) -> Image:

@@ -14,9 +14,16 @@ from typing import Any
 
 from scope_sr.config import Labels, Rig
 from scope_sr.errors import InputError, MicroscopeError, StoppedError
-from scope_sr.frame import Frame, Position
+from scope_sr.frame import CameraFacts, Frame, Position
 from scope_sr.microscope.focus_lock import FocusLock
-from scope_sr.microscope.link import Link, ask, in_words, to_rgb_or_grey
+from scope_sr.microscope.link import (
+    Link,
+    ask,
+    camera_facts,
+    in_words,
+    refuse_unknown_devices,
+    to_rgb_or_grey,
+)
 from scope_sr.microscope.protocol import UNKNOWN
 
 POLL_S = 0.001  # wait_for_device of the core polls every 10 ms
@@ -59,7 +66,7 @@ class MicroManager:
 
     def _know_devices(self, labels: Labels) -> None:
         """Find out which device is what, and refuse what contradicts the rig."""
-        self._refuse_unknown_labels(labels)
+        refuse_unknown_devices(self._link.hardware, labels, self._rig.source)
         self._role("camera", "camera_device")
         self._lock = FocusLock(self._link.hardware, self._rig)
         self._stage = labels.xy_stage or self._role("XY stage", "xy_stage_device")
@@ -129,6 +136,10 @@ class MicroManager:
                 self._settle_lock(began_um)
             else:
                 self._lock.switch_off()
+
+    def camera(self) -> CameraFacts:
+        """Ask the core which camera it has."""
+        return camera_facts(self._link.hardware)
 
     def exposure_ms(self) -> float:
         """Ask the camera; a whole number of ms comes back as an int from some cores."""
@@ -368,16 +379,6 @@ class MicroManager:
         if device and device != before:
             self._ask(f"set_{verb}", device)
             self._roles_before[verb] = before
-
-    def _refuse_unknown_labels(self, labels: Labels) -> None:
-        loaded = [str(device) for device in self._ask("get_loaded_devices")]
-        for key, label in labels:
-            if label and label not in loaded:
-                msg = (
-                    f"{self._rig.source}: micromanager.labels.{key} = {label!r}: no such device is"
-                    f" loaded; there are {', '.join(loaded)}"
-                )
-                raise InputError(msg)
 
     def _give_roles_back(self) -> None:
         for verb, device in self._roles_before.items():

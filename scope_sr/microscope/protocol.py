@@ -1,4 +1,4 @@
-"""The microscope: fifteen verbs, and the laws every backend keeps.
+"""The microscope: sixteen verbs, and the laws every backend keeps.
 
 One contract suite (``tests/test_microscope_contract.py``) holds each backend to these laws.
 Backends are dumb adapters: they do not log, retry, save or judge. Safety stands in
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from scope_sr.frame import Frame, Position
+from scope_sr.frame import CameraFacts, Frame, Position
 
 UNKNOWN = "unknown"  # the objective of a nosepiece that is turned by hand and says nothing
 
@@ -54,6 +54,13 @@ class Microscope(Protocol):
 
         While it holds, z is the lock's: :meth:`move_to` leaves the focus drive alone. It is off
         before anything moves the focus or turns the nosepiece.
+        """
+        ...
+
+    def camera(self) -> CameraFacts:
+        """Say which camera it is, by a name that stays while its pixels stay what they are.
+
+        Another camera, region of interest or binning has another name.
         """
         ...
 

@@ -211,8 +211,11 @@ def _unless_empty(fetch: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    """Turn Java's vectors, which are objects over there, into lists."""
-    is_vector = str(getattr(value, "_java_class", "")).endswith("Vector")
+    """Turn Java's vectors and rectangles, which are objects over there, into lists."""
+    java_class = str(getattr(value, "_java_class", ""))
+    if java_class == "java.awt.Rectangle":
+        return [value.x, value.y, value.width, value.height]
+    is_vector = java_class.endswith("Vector")
     return [value.get(index) for index in range(value.size())] if is_vector else value
 
 

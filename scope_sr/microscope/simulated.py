@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from scope_sr.config import Rig, reason
 from scope_sr.errors import MicroscopeError, StoppedError
-from scope_sr.frame import Frame, Position
+from scope_sr.frame import CameraFacts, Frame, Position
 from scope_sr.specimen.optics import View
 from scope_sr.specimen.scene import Scene
 
@@ -38,8 +38,7 @@ class SimulatedMicroscope:
     rig
         A rig whose ``[simulation]`` says what is true.
     log_folder
-        Folder, made before the first snap, whose ``truth.jsonl`` gets one line per snap; None keeps
-        no log.
+        Folder whose ``truth.jsonl`` gets one line per snap once it is there; None: no log.
 
     Raises
     ------
@@ -112,6 +111,11 @@ class SimulatedMicroscope:
         if on:
             msg = "the simulated microscope has no focus lock"
             raise MicroscopeError(msg)
+
+    def camera(self) -> CameraFacts:
+        """Name the camera by its size; a lens's true pixel size is not for telling."""
+        size = f"{self._rig.camera.width_px}x{self._rig.camera.height_px}"
+        return CameraFacts(f"simulated camera, {size} at 0,0, binning 1")
 
     def exposure_ms(self) -> float:
         """Say the exposure, in ms."""
@@ -236,7 +240,7 @@ class SimulatedMicroscope:
         )
 
     def _log_truth(self, frame: Frame, view: View) -> None:
-        if self._log_folder is None:
+        if self._log_folder is None or not self._log_folder.is_dir():
             return
         truth = {
             "number": frame.number,

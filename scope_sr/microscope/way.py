@@ -43,7 +43,7 @@ def way(
         still = taken_up and to_um == now_um
         return now_um if still or now_um <= below_um else below_um
 
-    rises = taken_up and target.z_um * toward >= here.z_um * toward
+    rises = (taken_up or straight) and target.z_um * toward >= here.z_um * toward
     z_um = (
         here.z_um * toward
         if rises
@@ -64,6 +64,17 @@ def way(
         target,
     ]
     return [leg for before, leg in itertools.pairwise([here, *legs]) if leg != before]
+
+
+def arrived(rig: Rig, here: Position, target: Position, *, held: bool) -> bool:
+    """Tell whether a read-back is the target within the tolerances; a held z is the lock's."""
+    stage = rig.stage
+    z_tolerance_um = rig.focus_lock.range_um if held else stage.z_tolerance_um
+    return (
+        abs(here.x_um - target.x_um) <= stage.tolerance_um
+        and abs(here.y_um - target.y_um) <= stage.tolerance_um
+        and abs(here.z_um - target.z_um) <= z_tolerance_um
+    )
 
 
 def travel_s(rig: Rig, here: Position, target: Position) -> float:

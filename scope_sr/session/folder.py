@@ -102,6 +102,12 @@ class Session:
                 lock.release()
                 raise
 
+    @staticmethod
+    def refuse_impossible(folder: str | Path, plan: Plan, rig: Rig) -> None:
+        """Raise what `create` would, before anything is done that takes long; writes nothing."""
+        opening.refuse_occupied(Path(folder))
+        opening.refuse_full_disk(Path(folder), plan, rig)
+
     @classmethod
     def open(cls, folder: str | Path) -> Session:
         """Open a session for reading.

@@ -29,7 +29,8 @@ SESSION, PLAN, RIG, JOURNAL = "session.json", "plan.json", "rig.toml", "journal.
 CALIBRATION, LOCK = "calibration", "session.lock"
 PASSES = ("low", "high")
 COMPANIONS = {name: f"{name}.companion.ome" for name in PASSES}
-BY_OTHERS = ("contact-sheet.png", "summary.json", "truth.jsonl")
+TRUTH = "truth.jsonl"
+BY_OTHERS = ("contact-sheet.png", "summary.json", TRUTH)
 # zstd-1 with predictor on H&E fields: 0.59 of the raw pixels, noisier ones more
 EXPECTED_RATIO = 0.65
 XML_BYTES = 4000

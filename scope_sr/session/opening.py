@@ -27,6 +27,7 @@ from scope_sr.session.layout import (
     SCHEMA,
     SCHEMA_VERSION,
     SESSION,
+    TRUTH,
     Header,
     RigFacts,
     Stored,
@@ -51,7 +52,8 @@ def refuse_occupied(folder: Path) -> None:
     """Raise InputError unless a session may begin in `folder`, that is, it is absent or empty.
 
     What a beginning that was cut short left behind does not count: its first act is to write
-    ``session.json.part`` into an empty folder, its last to give that file its name.
+    ``session.json.part`` into an empty folder, its last to give that file its name. Nor does the
+    simulator's log, which may begin with a focus map.
     """
     try:
         present = {path.name for path in folder.iterdir()}
@@ -66,7 +68,7 @@ def refuse_occupied(folder: Path) -> None:
     if SESSION in present:
         msg = f"{folder} holds a session already{_progress(folder)}"
         raise InputError(f"{msg}; continue it with --resume or choose another --out")
-    begun = _written_at_birth() if present & {MARKER, MARKER + disk.PART} else {LOCK}
+    begun = _written_at_birth() if present & {MARKER, MARKER + disk.PART} else {LOCK, TRUTH}
     if present - begun:
         msg = f"{folder} is not empty and holds no session; choose another --out"
         raise InputError(f"{msg} (nothing in it was touched)")

@@ -15,7 +15,8 @@ from scope_sr.plan import Plan
 if TYPE_CHECKING:
     from scope_sr.config import Rig
 
-SCHEMA = "scope-sr/plan/1"
+SCHEMA = "scope-sr/plan/2"
+READS = ("scope-sr/plan/1", SCHEMA)  # 1 knew no focus map
 # A step's name becomes a path: a damaged or foreign plan must not lead out of the session's folder
 STEP_NAME = re.compile(r"(low|high)/[\w+-]{1,80}")
 
@@ -49,8 +50,8 @@ def from_json(data: bytes) -> Plan:
         The schema is another, a key is missing or of a wrong type, or a step's name cannot be one.
     """
     schema = json.loads(data).get("schema")
-    if schema != SCHEMA:
-        msg = f"schema is {schema!r}, this version reads {SCHEMA!r}"
+    if schema not in READS:
+        msg = f"schema is {schema!r}, this version reads {' and '.join(map(repr, READS))}"
         raise ValueError(msg)
     plan = _adapter().validate_json(data, strict=True)
     names = [step.name for step in plan.steps]
