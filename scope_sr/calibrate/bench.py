@@ -161,14 +161,9 @@ class Bench:
         """Say whether the stage may go there."""
         return not outside(self.rig, self.place(objective, at_um))
 
-    def focus(self, objective: str, at_um: tuple[float, float], *, wide: bool = False) -> Focused:
-        """Bring a place into focus and remember the z of the objective; the caller judges it.
-
-        `wide` is the first search with an objective: a few depths of field to either side.
-        """
-        depth_um = self.depth_um(objective)
-        first = wide or objective not in self._in_focus
-        search_um = FOCUS_SEARCH_DEPTHS * self.depth_um(self.reference) if first else depth_um
+    def focus(self, objective: str, at_um: tuple[float, float]) -> Focused:
+        """Bring a place into focus and remember the z of the objective; the caller judges it."""
+        depth_um, search_um = self.depth_um(objective), self._search_um(objective)
         found = autofocus(
             self.microscope, self.place(objective, at_um), depth_um, search_um=search_um
         )
@@ -176,9 +171,17 @@ class Bench:
             self._in_focus[objective] = found.position
         return found
 
+    def _search_um(self, objective: str) -> float:
+        """Give how far off the focus of an objective may be; the first time it is little known."""
+        if objective in self._in_focus:
+            return self.depth_um(objective)
+        if self.reference in self._in_focus and self.lens(objective).parfocal_sigma_um is not None:
+            return 2 * self.depth_um(objective)
+        return FOCUS_SEARCH_DEPTHS * self.depth_um(self.reference)
+
     def focus_or_fail(self, objective: str, at_um: tuple[float, float]) -> Focused:
         """Bring a place into focus, or say why it cannot be."""
-        found = self.focus(objective, at_um, wide=True)
+        found = self.focus(objective, at_um)
         if not found.accepted:
             msg = (
                 f"{objective} finds no focus at {found.position.describe()}: {found.why}; focus on"

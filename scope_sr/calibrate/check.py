@@ -93,7 +93,7 @@ def _check_other(bench: Bench, objective: str, at_um: tuple[float, float]) -> No
     low = bench.levels(bench.see(bench.reference, at_um))
     bench.turn_to(objective)
     known, depth_um = bench.lens(objective), bench.depth_um(objective)
-    found = bench.focus(objective, at_um, wide=True)
+    found = bench.focus(objective, at_um)
     here = bench.place(objective, at_um)
     registered = matched(bench, objective, low, bench.levels(bench.see(objective, at_um)))
     bench.section = "offsets"

@@ -35,7 +35,7 @@ def acquaint(bench: Bench, objective: str) -> None:
     for at_um in bench.tissue_places(TRIES)[:TRIES]:
         overview = _overview(bench, objective, at_um)
         bench.turn_to(objective)
-        if not bench.focus(objective, at_um, wide=True).accepted:
+        if not bench.focus(objective, at_um).accepted:
             continue
         found = _search(bench, objective, at_um, overview)
         if found is not None:

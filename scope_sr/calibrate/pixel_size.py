@@ -93,7 +93,6 @@ def measure_grid(bench: Bench, at_um: tuple[float, float], first: Points, side: 
         green(bench.levels(bench.see(bench.reference, tuple(np.add(at_um, offset)))))
         for offset in offsets_um
     ]
-    again = green(bench.levels(bench.see(bench.reference, tuple(np.add(at_um, offsets_um[0])))))
     overlaps = _overlaps(planes, offsets_um, first)
     camera = bench.rig.camera
     try:
@@ -106,7 +105,11 @@ def measure_grid(bench: Bench, at_um: tuple[float, float], first: Points, side: 
             f" tissue fills {side * STEP * bench.field_um(bench.reference) / 1000:.1f} mm"
         )
         raise CalibrationError(msg) from error
-    return Grid(layout, affine, offsets_um[linked], _closure_um(planes[0], again, affine))
+    first_place = int(np.flatnonzero(linked)[0])
+    back_um = tuple(np.add(at_um, offsets_um[first_place]))
+    again = green(bench.levels(bench.see(bench.reference, back_um)))
+    closure_um = _closure_um(planes[first_place], again, affine)
+    return Grid(layout, affine, offsets_um[linked], closure_um)
 
 
 def _grid(bench: Bench, at_um: tuple[float, float], side: int) -> Points:

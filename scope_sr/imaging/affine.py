@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from scope_sr.imaging.robust import robust_lstsq
 from scope_sr.imaging.shift import BlockShifts
@@ -41,13 +43,14 @@ class Layout:
     Attributes
     ----------
     at_px
-        ``(n, 2)`` places of the image centres in undistorted pixels, from that of picture 0.
+        ``(n, 2)`` places of the image centres in undistorted pixels, from that of the
+        first that is linked; 0 for those that are not.
     distortion, distortion_sigma
         k, and its standard deviation.
     residual_px
         Scatter of the blocks about the layout.
     linked
-        ``(n,)`` bool: false for pictures that share nothing with picture 0.
+        ``(n,)`` bool: the largest group of pictures that hang together by what they show.
     """
 
     at_px: Points
@@ -130,7 +133,7 @@ def lay_out(overlaps: Sequence[Overlap], count: int, size_px: tuple[int, int]) -
     if linked.sum() < 2:
         msg = "no two pictures show the same tissue"
         raise ValueError(msg)
-    number = np.cumsum(linked) - 2  # picture 0 stands at 0 and has no unknown
+    number = np.where(linked, np.cumsum(linked) - 2, -1)  # the first stands at 0: no unknown
     unknowns = 2 * (int(linked.sum()) - 1) + 1
     designs, values = [], []
     for overlap in overlaps:
@@ -205,24 +208,18 @@ def _rows(
     design = np.zeros((2, len(u), unknowns))
     for axis in (0, 1):
         for picture, sign in ((overlap.second, 1.0), (overlap.first, -1.0)):
-            if picture:
+            if number[picture] >= 0:
                 design[axis, :, 2 * number[picture] + axis] = sign
         design[axis, :, -1] = bend[:, axis]
     return design.reshape(-1, unknowns), (u - v).T.ravel()
 
 
 def _linked(overlaps: Sequence[Overlap], count: int) -> NDArray[np.bool_]:
-    """Mark the pictures that hang together with picture 0."""
-    linked = np.zeros(count, bool)
-    linked[0] = True
-    for _ in range(count):
-        before = linked.sum()
-        for overlap in overlaps:
-            if linked[overlap.first] or linked[overlap.second]:
-                linked[[overlap.first, overlap.second]] = True
-        if linked.sum() == before:
-            break
-    return linked
+    """Mark the largest group of pictures that hang together."""
+    pairs = np.array([(overlap.first, overlap.second) for overlap in overlaps]).reshape(-1, 2)
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(count, count))
+    _, group = connected_components(graph, directed=False)
+    return np.asarray(group == np.argmax(np.bincount(group)))
 
 
 def _relative_sigmas(matrix: Points, covariance: Points) -> tuple[float, float]:
