@@ -27,7 +27,7 @@ def hidden_rig(seed: int, size_px: int = 256, **changes: str) -> Rig:
     def around(value: float, span: float) -> float:
         return value * (1 + off(span))
 
-    angle, away = rng.uniform(0, 2 * math.pi), 150 * hard
+    angle, away = rng.uniform(0, 2 * math.pi), 200 * hard
     high = (-38.0 + away * math.cos(angle), 21.0 + away * math.sin(angle))
     text = rig_text(
         **{
@@ -82,11 +82,15 @@ class Found:
 def against_truth(rig: Rig, record: CalibrationRecord) -> list[Found]:
     """Set a record beside what is true of its rig, as far as its sections were measured."""
     rows = []
-    for name in (rig.low, rig.high):
+    for name in _known(rig, record):
         rows += _geometry(rig, record, name)
     rows += _offsets(rig, record)
     rows += _stage_and_camera(rig, record)
     return rows + _light(rig, record)
+
+
+def _known(rig: Rig, record: CalibrationRecord) -> list[str]:
+    return [name for name in (rig.low, rig.high) if name in record.objectives]
 
 
 def _geometry(rig: Rig, record: CalibrationRecord, name: str) -> list[Found]:
@@ -127,6 +131,8 @@ def _geometry(rig: Rig, record: CalibrationRecord, name: str) -> list[Found]:
 
 
 def _offsets(rig: Rig, record: CalibrationRecord) -> list[Found]:
+    if rig.high not in record.objectives:
+        return []
     lens, true = record.objectives[rig.high], rig.simulation.objectives[rig.high]
     if lens.parcentric_sigma_um is None:
         return []
@@ -166,7 +172,7 @@ def _stage_and_camera(rig: Rig, record: CalibrationRecord) -> list[Found]:
 
 def _light(rig: Rig, record: CalibrationRecord) -> list[Found]:
     rows = [Found("colours, DN", pair.residual_dn, 0.0, None, 4.0) for pair in record.pairs]
-    measured = [name for name in (rig.low, rig.high) if record.objectives[name].flat is not None]
+    measured = [name for name in _known(rig, record) if record.objectives[name].flat is not None]
     flats = [Found(f"{name} flat, %", *_flat_error(rig, record, name), None, 0.4)
              for name in measured]  # fmt: skip
     return rows + flats

@@ -27,7 +27,7 @@ from scope_sr.plan import outside
 Tell = Callable[[str], None]
 
 CLIPPED = 0.2  # of the pixels at full scale: too bright to tell glass from tissue
-DARK = 0.08  # of full scale, at the brightest place: too dark to tell
+DARK = 0.2  # of full scale, at the brightest place: too dark to tell
 FAR = 300.0  # by how much the exposure may be off to begin with
 GLASS = 0.93  # of the brightest light seen so far: darker is not glass, however even
 FOCUS_SEARCH_DEPTHS = 4.0  # how far the operator's focus may be off
@@ -344,6 +344,7 @@ class Bench:
                 )
                 raise CalibrationError(msg)
             self.expose(exposure_ms)
+            self._brightest.pop(objective, None)  # the dark level is part of it
             frame = self.see(objective, at_um)
         return frame
 

@@ -21,6 +21,7 @@ from scope_sr.imaging.shift import BlockShifts, block_shifts
 
 RED, GREEN, BLUE = 0, 1, 2
 LEAST_BLOCKS = 24
+SHARED = 4.0  # blocks share half their pixels in x and y, so a quarter of them counts as apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,7 @@ def _size(in_green: Sequence[BlockShifts], in_color: Sequence[BlockShifts], colo
         raise ValueError(msg)
     moves_px = np.column_stack([green.T.ravel(), (other - green).T.ravel()])
     fit = robust_lstsq(moves_px[:, :1], moves_px[:, 1])
-    sigma = fit.sigma * math.sqrt(fit.covariance[0, 0])
+    sigma = fit.sigma * math.sqrt(fit.covariance[0, 0] * SHARED)
     return _Size(float(fit.solution[0]), sigma, fit.sigma, len(green), moves_px)
 
 
