@@ -183,7 +183,8 @@ def _flat_error(rig: Rig, record: CalibrationRecord, name: str) -> tuple[float, 
 
     truth = rig.simulation
     sensor = Sensor(rig.camera, truth.camera, truth.objectives[name], seed=truth.seed)
-    true = sensor.rate_e_per_ms / sensor.rate_e_per_ms.mean(axis=(0, 1))
+    rate = sensor.rate_e_per_ms.astype(float)
+    true = rate / rate.mean(axis=(0, 1))
     flat = record.field(name, "flat")
     assert flat is not None
     return 100 * float(np.std(flat / true)), 0.0

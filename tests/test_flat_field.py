@@ -48,7 +48,7 @@ def dirty(rng: np.random.Generator, side: int = SIDE, specks: int = 3) -> NDArra
 
 
 def truth(tested: Sensor) -> NDArray[np.float64]:
-    return tested.rate_e_per_ms / tested.rate_e_per_ms.mean(axis=(0, 1))
+    return tested.rate_e_per_ms / tested.rate_e_per_ms.mean(axis=(0, 1), dtype=float)
 
 
 def dark_of(image: NDArray, level_dn: float = 2.0) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ WAYS_UM = (20.0, 100.0, 400.0, 1200.0, 3000.0)
 Z_WAYS_UM = (5.0, 20.0, 60.0)
 SCALE_OFF = 0.05  # from the engraved scale: then it is another objective
 LEAST_LIKENESS = 0.2
+FACTOR = 10.0  # that a speed may differ by from what the rig says
 
 Points = NDArray[np.float64]
 
@@ -238,17 +239,22 @@ def _times(bench: Bench, at_um: tuple[float, float]) -> Times:
         for target in (there, place):
             ways.append(way_um)
             seconds.append(_move_s(bench, target) - snap_s)
-    settle_s, speed, acceleration = _fit_times(np.array(ways), np.array(seconds))
+    settle_s, speed, acceleration = _fit_times(
+        np.array(ways), np.array(seconds), bench.rig.stage.speed_um_per_s
+    )
     z_ways = [way_um for way_um in Z_WAYS_UM if way_um <= bench.rig.nosepiece.escape_um]
     z_seconds = [_z_move_s(bench, place, way_um) - snap_s for way_um in z_ways]
-    slope, z_settle_s = np.polyfit(z_ways, z_seconds, 1)
+    slope, _ = np.polyfit(z_ways, z_seconds, 1)
+    believed = bench.rig.stage.z_speed_um_per_s
+    z_speed = 1 / float(np.clip(slope, 1 / (FACTOR * believed), FACTOR / believed))
+    z_settle_s = float(np.median(np.array(z_seconds) - np.array(z_ways) / z_speed))
     exposure_s = bench.exposure_ms(bench.reference) / 1000
     return Times(
         settle_s=settle_s,
         speed_um_per_s=speed,
         acceleration_um_per_s2=acceleration,
-        z_settle_s=max(0.0, float(z_settle_s)),
-        z_speed_um_per_s=1 / max(float(slope), 1e-9),
+        z_settle_s=max(0.0, z_settle_s),
+        z_speed_um_per_s=z_speed,
         snap_s=max(0.0, snap_s - exposure_s),
     )
 
@@ -268,8 +274,14 @@ def _z_move_s(bench: Bench, place: Position, way_um: float) -> float:
     return bench.microscope.snap().time - before.time
 
 
-def _fit_times(ways_um: Points, seconds: Points) -> tuple[float, float, float]:
-    """Fit settle time, top speed and acceleration to the times of straight moves."""
+def _fit_times(
+    ways_um: Points, seconds: Points, believed_um_per_s: float
+) -> tuple[float, float, float]:
+    """Fit settle time, top speed and acceleration to the times of straight moves.
+
+    Speeds are sought within ten times what the rig says: where a computer is busy drawing its
+    pictures, times of short moves say little.
+    """
 
     def misfit(logs: Points) -> Points:
         settle_s, speed, acceleration = np.exp(logs)
@@ -284,9 +296,16 @@ def _fit_times(ways_um: Points, seconds: Points) -> tuple[float, float, float]:
         return np.array([times.leg_s(way, 0.0) for way in ways_um]) - seconds
 
     quickest = max(float(seconds.min()), 1e-3)
-    speed = float(ways_um.max() / max(seconds.max(), 1e-3))
-    start = np.log([quickest / 2, 2 * speed, 20 * speed])
-    found = least_squares(misfit, start, loss="soft_l1", f_scale=max(0.05 * quickest, 1e-3))
+    least = np.log([1e-4, believed_um_per_s / FACTOR, believed_um_per_s])
+    most = np.log([10.0, believed_um_per_s * FACTOR, believed_um_per_s * 1000])
+    start = np.log([quickest / 2, believed_um_per_s, believed_um_per_s * 10])
+    found = least_squares(
+        misfit,
+        np.clip(start, least + 1e-6, most - 1e-6),
+        bounds=(least, most),
+        loss="soft_l1",
+        f_scale=max(0.05 * quickest, 1e-3),
+    )
     settle_s, speed, acceleration = (float(value) for value in np.exp(found.x))
     return settle_s, speed, acceleration
 
