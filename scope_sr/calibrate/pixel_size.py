@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student_t
 
 from scope_sr.calibrate import pictures
 from scope_sr.calibrate.bench import Bench, CalibrationError
@@ -223,8 +224,12 @@ def take_pairs(
 
 
 def _error(values: Points) -> float:
-    """Give the standard error of a median of a few values."""
-    return float(1.25 * np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+    """Give the standard error of a median, so that twice it holds 95 % for few values too."""
+    count = len(values)
+    if count < 2:
+        return math.inf
+    few = float(student_t.ppf(0.975, count - 1)) / 1.96
+    return few * 1.25 * float(np.std(values, ddof=1)) / math.sqrt(count)
 
 
 def _know(

@@ -23,6 +23,7 @@ from scope_sr.imaging.robust import robust_lstsq
 from scope_sr.imaging.shift import BlockShifts
 
 Points = NDArray[np.float64]
+SHARED = 2.0  # blocks share half their pixels with each neighbour: half of them count as apart
 MOST_BLOCKS = 40  # per overlap; more only cost time
 LEAST_WIDTH = 0.02  # of a set of places, in its length: below, its width is mere scatter
 
@@ -145,7 +146,7 @@ def lay_out(overlaps: Sequence[Overlap], count: int, size_px: tuple[int, int]) -
     fit = robust_lstsq(np.concatenate(designs), np.concatenate(values))
     places = np.zeros((count, 2))
     places[linked] = np.concatenate([np.zeros(2), fit.solution[:-1]]).reshape(-1, 2)
-    k_sigma = fit.sigma * math.sqrt(fit.covariance[-1, -1])
+    k_sigma = fit.sigma * math.sqrt(fit.covariance[-1, -1] * SHARED)
     return Layout(places, float(fit.solution[-1]), k_sigma, fit.sigma, linked)
 
 
