@@ -19,6 +19,13 @@ class ClosingSocket(_DataSocket):
         self._socket.close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of one long calibration in one process: another would only wait for it."""
+    for item in items:
+        if "whole" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("whole"))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def close_sockets() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:

@@ -42,6 +42,7 @@ from scope_sr.calibrate import (
     calibrate,
     describe,
     flat_field,
+    offsets,
     pairing,
     pixel_size,
     plan_course,
@@ -111,7 +112,9 @@ def measured_whole(folder: Path) -> Whole:
     backend = faulty()
     rig = backend._rig
     told: list[str] = []
-    with GuardedMicroscope(backend, rig) as microscope:
+    with pytest.MonkeyPatch.context() as patch, GuardedMicroscope(backend, rig) as microscope:
+        patch.setattr(offsets, "TURNS", 3)
+        patch.setattr(offsets, "PLACES", 3)
         microscope.move_to(START)
         course = plan_course(rig, folder, sections=FEW)
         record = calibrate(microscope, rig, course, tell=told.append)
@@ -302,6 +305,7 @@ def test_a_stage_that_slips_in_the_middle(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn", "few_places")
 @pytest.mark.parametrize("after", [4, 22], ids=["for a while", "at the end"])
 def test_a_stage_that_slips_for_a_few_places(tmp_path: Path, after: int) -> None:
@@ -387,6 +391,7 @@ def test_tissue_too_sparse(tmp_path: Path, count: int) -> None:
     assert "tissue under the objective" in said or "begin where" in said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn", "few_arrivals")
 def test_backlash_beyond_what_the_approach_takes_up(tmp_path: Path) -> None:
     backend = faulty(**{"\nbacklash_um = [2.0, 1.6]": "\nbacklash_um = [1.6, 26.0]"})
@@ -397,7 +402,9 @@ def test_backlash_beyond_what_the_approach_takes_up(tmp_path: Path) -> None:
     assert record.stage.backlash_um[1] == pytest.approx(26, abs=0.5)
 
 
-@pytest.mark.parametrize(("seconds", "ringing_um"), [(0.2, 8.0), (1.0, 30.0)])
+@pytest.mark.parametrize(
+    ("seconds", "ringing_um"), [(0.2, 8.0), pytest.param(1.0, 30.0, marks=pytest.mark.slow)]
+)
 def test_a_stage_that_says_done_too_early(
     tmp_path: Path, seconds: float, ringing_um: float
 ) -> None:
@@ -482,6 +489,7 @@ def test_offsets_and_light_since_the_record(whole: Whole) -> None:
     assert "flat-field is stale: the lamp" in dimmed.advice
 
 
+@pytest.mark.slow
 def test_another_high_objective_since_the_record(whole: Whole) -> None:
     size_um = whole.rig.simulation.objectives["20x"].pixel_size_um * 1.01
     backend = faulty(**{"pixel_size_um = 0.2503": f"pixel_size_um = {size_um:.5f}"})

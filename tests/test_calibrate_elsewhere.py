@@ -63,6 +63,7 @@ def assert_true(record: CalibrationRecord, *objectives: str) -> None:
     assert record.stage.backlash_um == pytest.approx((0, 0), abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_stage_and_scale_of_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "ARRIVALS", 3)

@@ -59,7 +59,9 @@ def run_with_kills(folder: Path, name: str, moments: random.Random, most: int) -
         if not killed(words, folder, moments.uniform(0.3, 2.5)):
             return kills
         kills += 1
-    subprocess.run(command("--resume", "--out", name), cwd=folder, check=True, capture_output=True)
+    begun = (folder / name / "session.json").exists()  # not where every kill came too early
+    words = ["--resume"] if begun else ["--rig", "kill.toml", "--grid", "2x2"]
+    subprocess.run(command(*words, "--out", name), cwd=folder, check=True, capture_output=True)
     return kills
 
 
