@@ -201,7 +201,10 @@ def check_objectives(rig: Rig, record: CalibrationRecord, low: str, high: str) -
             msg = f"--{option} {name}: no such objective on rig {rig.name}; it has {known}"
             raise InputError(msg)
         if name not in record.objectives:
-            msg = f"--{option} {name}: not in the calibration record; calibrate it first"
+            msg = (
+                f"--{option} {name}: not in the calibration record; calibrate it first:"
+                f" scope-sr calibrate --rig {rig.source} --objectives {low},{high}"
+            )
             raise InputError(msg)
     if low == high:
         msg = f"--low {low} --high {high}: a pair needs two objectives; rig {rig.name} has {known}"

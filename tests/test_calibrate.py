@@ -40,6 +40,7 @@ from scope_sr.calibrate import (
     CalibrationError,
     Course,
     calibrate,
+    check_record,
     describe,
     flat_field,
     offsets,
@@ -51,10 +52,10 @@ from scope_sr.calibrate import (
 )
 from scope_sr.calibrate.bench import Bench
 from scope_sr.calibration import SECTIONS, CalibrationRecord, Check, Section
-from scope_sr.config import Rig
+from scope_sr.config import Rig, parse_rig
 from scope_sr.errors import InputError, MicroscopeError, StoppedError
 from scope_sr.frame import Position
-from scope_sr.microscope import GuardedMicroscope
+from scope_sr.microscope import GuardedMicroscope, open_microscope
 
 FEW: tuple[Section, ...] = ("flat-field", "stage", "pixel-size", "offsets", "noise")
 START = Position(12.0, -7.0, 1.0)
@@ -656,3 +657,39 @@ def test_checks_of_a_section_measured_twice_are_the_newer(
     assert [found.section for found in record.checks] == list(SECTIONS)
     new = [found.section for found in record.checks if found.made_at != "long ago"]
     assert new == ["offsets"]
+
+
+# -- another instrument ----------------------------------------------------------------------------
+
+
+def test_a_record_of_another_camera_is_not_mixed_with_this_one(
+    whole: Whole, tmp_path: Path
+) -> None:
+    """Neither completed by some sections anew, nor taken up again, nor checked."""
+    rig = parse_rig(
+        whole.rig.text.replace("bits = 8", "bits = 12"), source="twelve.toml", folder=tmp_path
+    )
+    only = plan_course(rig, tmp_path / "A", sections=("noise",), before=whole.record)
+    with open_microscope(rig) as microscope:
+        begun = microscope.position()
+        for job in (
+            lambda: calibrate(microscope, rig, only),
+            lambda: check_record(microscope, rig, whole.record, lambda _: None),
+        ):
+            with pytest.raises(InputError, match=r"its bits was 8 at calibration and is 12 now"):
+                job()
+        assert microscope.position() == begun
+    assert not (tmp_path / "A").exists()
+
+
+def test_a_damaged_flat_is_not_handed_on(whole: Whole, tmp_path: Path) -> None:
+    whole.record.save(tmp_path / "old")
+    (tmp_path / "old" / "flat-10x.tif").write_bytes(b"junk")
+    old = CalibrationRecord.load(tmp_path / "old")
+    only = plan_course(whole.rig, tmp_path / "new", sections=("noise",), before=old)
+    with (
+        open_microscope(whole.rig) as microscope,
+        pytest.raises(InputError, match=r"flat-10x.tif: cannot be read"),
+    ):
+        calibrate(microscope, whole.rig, only)
+    assert not (tmp_path / "new").exists()

@@ -25,6 +25,7 @@ from scope_sr.calibration import (
 )
 from scope_sr.errors import InputError
 from scope_sr.frame import Position
+from scope_sr.plan import check_objectives
 
 DATA = Path(__file__).parent / "data"
 V1, V2 = DATA / "calibration-v1", DATA / "calibration-v2"
@@ -331,14 +332,23 @@ def test_a_rig_that_names_no_record_is_wrong(tmp_path: Path) -> None:
         CalibrationRecord.of_rig(rig)
 
 
-def test_a_record_of_other_objectives_is_refused(tmp_path: Path) -> None:
+def test_a_record_of_other_objectives_serves_those(tmp_path: Path) -> None:
     home = tmp_path / "calibration" / "simulated"
     record = CalibrationRecord.load(V1)
     only = {"10x": record.objectives["10x"]}
     record.model_copy(update={"objectives": only}).save(home / "2026")
-    with pytest.raises(InputError, match=r"knows no objective '20x'; calibrate again") as caught:
-        CalibrationRecord.of_rig(make_rig(tmp_path))
-    assert "\n" not in str(caught.value)
+    rig = make_rig(tmp_path)
+    found = CalibrationRecord.of_rig(rig)
+    with pytest.raises(InputError, match=r"calibrate it first: scope-sr calibrate .*10x,20x"):
+        check_objectives(rig, found, "10x", "20x")
+
+
+def test_the_tenth_record_of_a_day_is_newer_than_the_ninth(tmp_path: Path) -> None:
+    for name in ("2026-11-23", "2026-11-23-9", "2026-11-23-10"):
+        CalibrationRecord.load(V1).save(tmp_path / "calibration" / "simulated" / name)
+    found = CalibrationRecord.of_rig(make_rig(tmp_path)).folder
+    assert found is not None
+    assert found.name == "2026-11-23-10"
 
 
 # ---- fingerprint and times ---------------------------------------------------------------------

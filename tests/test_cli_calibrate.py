@@ -110,8 +110,13 @@ def test_some_sections_without_a_record(small: Path, capsys: Capsys) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--only", "sharpness"], f"--only sharpness: no such section; there are {SECTIONS[0]}, "),
-        (["--only", "noise,"], "--only : no such section"),
+        (
+            ["--only", "sharpness"],
+            f"--only 'sharpness': no such section; there are {SECTIONS[0]}, ",
+        ),
+        (["--only", ""], "--only '': no such section"),
+        (["--out", "used/note.txt"], "used/note.txt is a file; choose another --out"),
+        (["--only", "noise,"], "--only '': no such section"),
         (["--objectives", "60x"], "--objectives 60x: rig simulated has 5x, 10x, 20x"),
         (["--objectives", "10x,,20x"], "--objectives : rig simulated has"),
         (["--out", "used"], "used is not empty; choose another --out"),
@@ -153,7 +158,7 @@ def test_ctrl_c_keeps_what_is_measured_and_says_how_to_go_on(
     sections.fault = KeyboardInterrupt()
     code, _, err = scope(capsys, *RUN)
     assert code == 130
-    assert "Stopped; the stage stays where it is. What was measured is kept" in err
+    assert "Stopped; the stage stays where it is. Sections measured are kept" in err
     assert "Traceback" not in err
     before = list(sections.measured)
     assert before == ["flat-field", "stage", "pixel-size", "focus"]
@@ -184,7 +189,7 @@ def test_what_ends_it_is_one_line_with_the_way_on(
     code, _, err = scope(capsys, *RUN, "--out", "A")
     assert code == 1
     (line,) = [line for line in err.splitlines() if line.startswith("Error")]
-    assert line.startswith(f"Error: {fault}. What was measured before is kept, go on with: ")
+    assert line.startswith(f"Error: {fault}. Sections measured are kept, go on with: ")
     sections.fault = None
     assert scope(capsys, *way_on(line))[0] == 0
 

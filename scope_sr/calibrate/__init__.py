@@ -2,7 +2,14 @@
 
 from scope_sr.calibrate.bench import CalibrationError
 from scope_sr.calibrate.check import check_record
-from scope_sr.calibrate.run import Course, calibrate, plan_course, reach_um, resume_course
+from scope_sr.calibrate.run import (
+    Course,
+    calibrate,
+    make_folder,
+    plan_course,
+    reach_um,
+    resume_course,
+)
 from scope_sr.calibrate.words import describe
 
 __all__ = [
@@ -11,6 +18,7 @@ __all__ = [
     "calibrate",
     "check_record",
     "describe",
+    "make_folder",
     "plan_course",
     "reach_um",
     "resume_course",

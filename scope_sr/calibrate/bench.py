@@ -8,19 +8,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from scope_sr.calibrate.words import describe
-from scope_sr.calibration import CalibrationRecord, Check, ObjectiveCalibration, Section, Verdict
+from scope_sr.calibration import (
+    CalibrationRecord,
+    Check,
+    Fingerprint,
+    ObjectiveCalibration,
+    Section,
+    Verdict,
+)
 from scope_sr.config import Rig
-from scope_sr.errors import MicroscopeError
+from scope_sr.errors import InputError, MicroscopeError
 from scope_sr.focusing import Focused, autofocus
 from scope_sr.frame import Frame, Position
 from scope_sr.imaging.flat_field import clipped_share, correct, exposure_share, is_blank
 from scope_sr.imaging.focus import depth_of_field_um
 from scope_sr.imaging.shift import green
+from scope_sr.imaging.tissue import densest
 from scope_sr.microscope import Ask, GuardedMicroscope
 from scope_sr.plan import outside
 
@@ -39,6 +46,29 @@ BESIDE = ((1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (-1, 1), (-1, -1), (1, -1))
 
 class CalibrationError(MicroscopeError):
     """A quantity cannot be measured here: what is wrong, and what to do."""
+
+
+def refuse_other_instrument(
+    microscope: GuardedMicroscope, rig: Rig, record: CalibrationRecord
+) -> None:
+    """Refuse to mix with a record, or to check one, of another camera, setting of it or objective.
+
+    Raises
+    ------
+    InputError
+        With what differs and the way out; nothing moved.
+    """
+    if record.fingerprint is None:
+        return
+    now = Fingerprint.of(rig, microscope.camera().name)
+    names = tuple(name for name in record.objectives if name in record.fingerprint.slots)
+    difference = record.fingerprint.difference(now, names)
+    if difference:
+        msg = (
+            f"{record.folder or 'the record'}: {difference}; calibrate everything anew (scope-sr"
+            f" calibrate --rig {rig.source}), or put it back as it was; nothing moved"
+        )
+        raise InputError(msg)
 
 
 @dataclass
@@ -372,29 +402,6 @@ class Bench:
             known = objective in self.record.objectives
             self._fields[key] = self.record.field(objective, kind) if known else None  # type: ignore[arg-type]
         return self._fields[key]
-
-
-def densest(plane: NDArray[np.float32], window_px: float) -> tuple[NDArray[np.float64], float]:
-    """Find the window with most tissue: its place (x, y) from the image centre, and the share.
-
-    Tissue is where the grey levels of a 16 px square scatter.
-
-    >>> plane = np.full((64, 96), 200.0, np.float32); plane[::2, 64:] = 100.0
-    >>> bool(densest(plane, 32.0)[0][0] > 20)
-    True
-    """
-    side = 16
-    rows, columns = (n // side for n in plane.shape)
-    squares = plane[: rows * side, : columns * side].reshape(rows, side, columns, side)
-    textured = (squares.std(axis=(1, 3)) > 6.0).astype(np.float32)
-    size = max(1, round(window_px / side))
-    share = cv2.boxFilter(textured, -1, (size, size), borderType=cv2.BORDER_CONSTANT)
-    # of equals the one nearest to the centre
-    y, x = np.mgrid[:rows, :columns] + 0.5
-    off = np.stack([x - columns / 2, y - rows / 2], axis=-1) * side
-    better = share - 1e-4 * np.hypot(off[..., 0], off[..., 1])
-    row, column = np.unravel_index(int(np.argmax(better)), share.shape)
-    return off[row, column], float(share[row, column])
 
 
 def _numbers(value: float | tuple[float, ...] | NDArray) -> tuple[float, ...]:

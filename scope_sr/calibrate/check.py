@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from scope_sr.calibrate.bench import Bench, CalibrationError, Tell
+from scope_sr.calibrate.bench import Bench, CalibrationError, Tell, refuse_other_instrument
 from scope_sr.calibrate.pairing import affine_of, matched, seen_um
 from scope_sr.calibrate.pixel_size import measure_grid
 from scope_sr.calibrate.stage import first_affine
-from scope_sr.calibration import CalibrationRecord, Check
+from scope_sr.calibration import CalibrationRecord, Check, Section
 from scope_sr.config import Rig
+from scope_sr.frame import Position
 from scope_sr.imaging.affine import rotation_rad
 from scope_sr.imaging.flat_field import blank_level, flat_ratio_rms
 from scope_sr.microscope import GuardedMicroscope
@@ -41,26 +42,51 @@ def check_record(
     CalibrationError
         It cannot be told: no tissue, no focus, or another objective.
     """
+    refuse_other_instrument(microscope, rig, record)
     start, objective = microscope.position(), microscope.objective()
     home = (
         record.transfer(start, objective, record.reference)
         if objective in record.objectives
         else start
     )
-    pair = tuple(name for name in (rig.low, rig.high) if name != record.reference)
+    pair = tuple(
+        name
+        for name in (rig.low, rig.high)
+        if name != record.reference and name in record.objectives
+    )
     bench = Bench(
         microscope, rig, record.model_copy(update={"tissue_um": None}),
         (record.reference, *pair), record.folder or Path(), tell, None, home,
     )  # fmt: skip
     bench.acquainted.update(pair)
-    at_um = bench.find_tissue()
-    _check_reference(bench, at_um)
-    for other in pair:
-        _check_other(bench, other, at_um)
-    _check_light(bench)
+    try:
+        _compare(bench, pair)
+    except CalibrationError:
+        _go_back(microscope, objective, start)
+        raise
+    _go_back(microscope, objective, start)
+    return tuple(bench.checks)
+
+
+def _go_back(microscope: GuardedMicroscope, objective: str, start: Position) -> None:
     microscope.select_objective(objective)
     microscope.move_to(start)
-    return tuple(bench.checks)
+
+
+def _compare(bench: Bench, pair: tuple[str, ...]) -> None:
+    """Compare what was measured; values of the rig file are no record."""
+    at_um = bench.find_tissue()
+    if _is_measured(bench, "pixel-size"):
+        _check_reference(bench, at_um)
+    if _is_measured(bench, "offsets"):
+        for other in pair:
+            _check_other(bench, other, at_um)
+    _check_light(bench)
+
+
+def _is_measured(bench: Bench, section: Section) -> bool:
+    checks = bench.record.checks
+    return not checks or any(check.section == section for check in checks)
 
 
 def _check_reference(bench: Bench, at_um: tuple[float, float]) -> None:

@@ -36,17 +36,17 @@ ACROSS, ALONG = "offset in x and y (µm)", "offset of the focus (µm)"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def write_report(record: CalibrationRecord, folder: Path) -> None:
+def write_report(record: CalibrationRecord, folder: Path, source: str = "") -> None:
     """Write ``report.html`` into a folder, with the pictures that lie there inside it.
 
-    The file appears under its name when it is whole.
+    The file appears under its name when it is whole. `source` is what the rig is asked for by.
     """
     part = folder / f"{REPORT}.part"
-    part.write_text("\n".join(_page(record, folder)) + "\n", encoding="utf-8")
+    part.write_text("\n".join(_page(record, folder, source)) + "\n", encoding="utf-8")
     part.replace(folder / REPORT)
 
 
-def _page(record: CalibrationRecord, folder: Path) -> Iterator[str]:
+def _page(record: CalibrationRecord, folder: Path, source: str) -> Iterator[str]:
     style = (files("scope_sr.calibrate") / "report.css").read_text(encoding="utf-8")
     title = escape(f"Calibration of {record.rig}, {_time(record.made_at)}")
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
@@ -61,7 +61,7 @@ def _page(record: CalibrationRecord, folder: Path) -> Iterator[str]:
         if checks:
             yield from _section(section, checks, folder)
     yield from _not_measured(record)
-    yield from _next(record)
+    yield from _next(record, source)
     yield "</main>\n</body>\n</html>"
 
 
@@ -212,8 +212,8 @@ def _not_measured(record: CalibrationRecord) -> Iterator[str]:
     yield "</ul>"
 
 
-def _next(record: CalibrationRecord) -> Iterator[str]:
-    rig = record.rig
+def _next(record: CalibrationRecord, source: str) -> Iterator[str]:
+    rig = source or record.rig
     failed = {check.section for check in record.checks if check.verdict == "fail"}
     stale = ",".join(section for section in SECTIONS if section in failed)
     yield "<h2>What to do next</h2>\n<dl>"

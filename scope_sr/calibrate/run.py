@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from scope_sr.calibrate.bench import RINGS, Bench, CalibrationError, Tell
+from scope_sr.calibrate.bench import (
+    RINGS,
+    Bench,
+    CalibrationError,
+    Tell,
+    refuse_other_instrument,
+)
 from scope_sr.calibrate.chromatic import measure_chromatic
 from scope_sr.calibrate.color import measure_color
 from scope_sr.calibrate.flat_field import measure_flat_field
@@ -26,7 +32,7 @@ from scope_sr.calibration import (
     Fingerprint,
     Section,
 )
-from scope_sr.config import Rig
+from scope_sr.config import Rig, reason
 from scope_sr.errors import InputError
 from scope_sr.frame import Position
 from scope_sr.microscope import Ask, GuardedMicroscope
@@ -95,6 +101,9 @@ def plan_course(
         raise InputError(msg)
     reference = before.reference if before and before.reference else rig.low
     ordered = tuple(dict.fromkeys((reference, *objectives)))
+    if folder.is_file():
+        msg = f"{folder} is a file; choose another --out"
+        raise InputError(msg)
     if folder.exists() and any(folder.iterdir()):
         begun = (folder / PARTIAL).is_file()
         way_on = "go on with it by --resume, or " if begun else ""
@@ -164,7 +173,9 @@ def calibrate(
     MicroscopeError
         The instrument misbehaved, or something cannot be measured: in one line, with the remedy.
     """
-    course.folder.mkdir(parents=True, exist_ok=True)
+    refuse_other_instrument(microscope, rig, course.record)
+    _refuse_damaged_fields(course.record)
+    make_folder(course.folder)
     start, objective = microscope.position(), microscope.objective()
     bench = _bench(microscope, rig, course, start, objective, tell, ask)
     bench.record.save(course.folder, PARTIAL)
@@ -176,10 +187,35 @@ def calibrate(
         raise
     _go_back(bench, start, objective)
     record = bench.record.model_copy(update={"course": None, "folder": course.folder})
-    write_report(record, course.folder)
+    write_report(record, course.folder, rig.source or rig.name)
     record.save(course.folder)
     (course.folder / PARTIAL).unlink(missing_ok=True)
     return record
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a record.
+
+    Raises
+    ------
+    InputError
+        It cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / "writable.part"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        msg = f"{folder}: {reason(error)}; choose another --out; nothing moved"
+        raise InputError(msg) from error
+
+
+def _refuse_damaged_fields(record: CalibrationRecord) -> None:
+    """Read what would be kept of an older record: a damaged flat must not be handed on."""
+    for objective in record.objectives:
+        record.field(objective, "flat")
+        record.field(objective, "dark")
 
 
 def _bench(
@@ -212,7 +248,12 @@ def _measure(bench: Bench, course: Course, section: Section) -> None:
     bench.tell(f"--- {section}")
     bench.section, bench.checks = section, []
     MEASURE[section](bench)
-    others = (check for check in bench.record.checks if check.section != section)
+    kept = tuple(f"{name} " for name in bench.record.objectives if name not in course.objectives)
+    others = (
+        check
+        for check in bench.record.checks
+        if check.section != section or (kept and check.name.startswith(kept))
+    )
     checks = sorted((*others, *bench.checks), key=lambda check: SECTIONS.index(check.section))
     before = bench.record.course.done if bench.record.course else ()
     so_far = CourseSoFar(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import struct
 from pathlib import Path
 from typing import Literal
@@ -171,18 +172,10 @@ class CalibrationRecord(Measured):
     def of_rig(cls, rig: Rig) -> CalibrationRecord:
         """Load the newest record of the rig's calibration folder, or the nominal one without it."""
         home = cls.home_of(rig)
-        dated = sorted(path.parent for path in home.glob(f"*/{RECORD}"))
+        dated = sorted((path.parent for path in home.glob(f"*/{RECORD}")), key=_age)
         if rig.calibration is None and not dated:
             return cls.nominal(rig)
-        record = cls.load(dated[-1] if dated else home)
-        unknown = [name for name in (rig.low, rig.high) if name not in record.objectives]
-        if unknown:
-            msg = (
-                f"{home}: the record of rig {record.rig!r} knows no objective {unknown[0]!r};"
-                f" calibrate again or remove calibration from {rig.source}"
-            )
-            raise InputError(msg)
-        return record
+        return cls.load(dated[-1] if dated else home)
 
     @staticmethod
     def home_of(rig: Rig) -> Path:
@@ -300,6 +293,11 @@ class CalibrationRecord(Measured):
         """Give the position where `target` sees, in focus, what `origin` sees at `position`."""
         focus_um = position.z_um - self.objectives[origin].parfocal_um
         return self.position(target, self.specimen_um(origin, position), focus_um)
+
+
+def _age(folder: Path) -> list[int]:
+    """Sort 2026-11-23-10 after 2026-11-23-9."""
+    return [int(number) for number in re.findall(r"\d+", folder.name)]
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -293,6 +293,15 @@ def _plan(
 def _say_uncalibrated(record: CalibrationRecord) -> None:
     if not record.measured:
         click.echo("No calibration record: pixel size and offsets are the nominal ones of the rig.")
+        return
+    click.echo(f"Calibration record: {record.folder}")
+    failed = sorted({check.section for check in record.checks if check.verdict == "fail"})
+    measured = {check.section for check in record.checks}
+    missing = [name for name in ("pixel-size", "offsets", "flat-field") if name not in measured]
+    if failed:
+        click.echo(f"warning: checks of it failed ({', '.join(failed)}); see its report.html")
+    if measured and missing:
+        click.echo(f"warning: not measured in it, taken from the rig file: {', '.join(missing)}")
 
 
 def _run(microscope: GuardedMicroscope, session: Session, operator: Operator) -> None:

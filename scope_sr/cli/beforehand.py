@@ -36,7 +36,12 @@ def check_first(microscope: GuardedMicroscope, rig: Rig, record: CalibrationReco
     from scope_sr.session import quoted
 
     click.echo("Checking whether the calibration record still holds (--skip-check leaves it out).")
-    checks = check_record(microscope, rig, record, click.echo)
+    try:
+        checks = check_record(microscope, rig, record, click.echo)
+    except KeyboardInterrupt:
+        microscope.stop()
+        click.echo("\nStopped during the check; the stage stays where it is.", err=True)
+        sys.exit(INTERRUPTED)
     for check in checks:
         if check.verdict == "warn":
             click.echo(f"warning: {_in_words(check)}{f'; {check.advice}' if check.advice else ''}")
@@ -45,8 +50,8 @@ def check_first(microscope: GuardedMicroscope, rig: Rig, record: CalibrationReco
         sections = ",".join(dict.fromkeys(check.section for check in stale))
         msg = (
             f"{record.folder}: no longer holds: {_in_words(stale[0])}; measure it anew with:"
-            f" scope-sr calibrate --rig {quoted(Path(rig.source))} --only {sections}, and capture"
-            " into a new folder; --skip-check captures all the same"
+            f" scope-sr calibrate --rig {quoted(Path(rig.source))} --only {sections};"
+            " --skip-check captures all the same"
         )
         raise MicroscopeError(msg)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,15 +118,16 @@ def _course(
             msg = f"{home}: no interrupted calibration there; leave --resume out, or give --out"
             raise InputError(msg)
         return resume_course(out or begun[-1])
-    sections = tuple(part.strip() for part in only.split(",")) if only else SECTIONS
+    sections = SECTIONS if only is None else tuple(part.strip() for part in only.split(","))
     unknown = [name for name in sections if name not in SECTIONS]
     if unknown:
-        msg = f"--only {unknown[0]}: no such section; there are {', '.join(SECTIONS)}"
+        msg = f"--only {unknown[0]!r}: no such section; there are {', '.join(SECTIONS)}"
         raise InputError(msg)
-    before = CalibrationRecord.of_rig(rig) if only else None
+    before = CalibrationRecord.of_rig(rig) if only or objectives else None
     if before is not None and not before.measured:
         before = None
-        click.echo("No record yet: what is not measured now is taken from the rig file.")
+        if only:
+            click.echo("No record yet: what is not measured now is taken from the rig file.")
     chosen = tuple(part.strip() for part in objectives.split(",")) if objectives else ()
     return plan_course(
         rig,
@@ -146,12 +147,21 @@ def _dated(home: Path) -> Path:
 
 def _calibrate(rig: Rig, course: Course, yes: bool) -> None:
     from scope_sr.calibrate import calibrate as measure
+    from scope_sr.calibrate import make_folder
     from scope_sr.microscope import open_microscope
 
     operator = Operator()
+    make_folder(course.folder)
+    if course.done:
+        click.echo(f"Going on: {', '.join(course.done)} are measured already.")
     with open_microscope(_for(rig, course), ask=operator.ask) as microscope:
         _announce(rig, course, microscope)
-        _agree(rig, operator, yes)
+        try:
+            _agree(rig, operator, yes)
+        except (InputError, KeyboardInterrupt):
+            with suppress(OSError):
+                course.folder.rmdir()
+            raise
         began_s = time.monotonic()
         with _told(operator, len(course.remaining)) as tell:
             record = _kept(
@@ -160,7 +170,7 @@ def _calibrate(rig: Rig, course: Course, yes: bool) -> None:
                 course,
                 lambda: measure(microscope, rig, course, tell=tell, ask=operator.ask),
             )
-    _summarise(record, course.folder, time.monotonic() - began_s)
+    _summarise(record, course, time.monotonic() - began_s)
 
 
 def _for(rig: Rig, course: Course) -> Rig:
@@ -208,20 +218,23 @@ def _kept(
     """Measure; whatever ends it, say how to go on."""
     named = f" --rig {rig.source}" if rig.source != "simulated" else ""
     way_on = f"go on with: scope-sr calibrate{named} --resume --out {course.folder}"
+    kept = "What was measured before is kept, " if course.done else "Sections measured are kept, "
     try:
         return measure()
     except KeyboardInterrupt:
         microscope.stop()
-        click.echo(f"\nStopped; the stage stays where it is. What was measured is kept, {way_on}",
+        click.echo(f"\nStopped; the stage stays where it is. {kept}{way_on}",
                    err=True)  # fmt: skip
         sys.exit(INTERRUPTED)
     except (MicroscopeError, InputError) as error:
-        msg = f"{error}. What was measured before is kept, {way_on}"
+        msg = f"{error}. {kept}{way_on}"
         raise type(error)(msg) from error
 
 
 @contextmanager
-def _told(operator: Operator, sections: int) -> Iterator[Callable[[str], None]]:
+def _told(
+    operator: Operator, sections: int, *, results: bool = True
+) -> Iterator[Callable[[str], None]]:
     """Show what is being done in a bar, and every result on a line of its own."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -244,6 +257,8 @@ def _told(operator: Operator, sections: int) -> Iterator[Callable[[str], None]]:
             if text.startswith("---"):
                 progress.update(task, completed=begun)
                 begun += 1
+            if result and not results:
+                return
             if result or not console.is_terminal:
                 progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
             else:
@@ -253,12 +268,15 @@ def _told(operator: Operator, sections: int) -> Iterator[Callable[[str], None]]:
         progress.update(task, completed=sections)
 
 
-def _summarise(record: CalibrationRecord, folder: Path, seconds: float) -> None:
+def _summarise(record: CalibrationRecord, course: Course, seconds: float) -> None:
     verdicts = [check.verdict for check in record.checks]
+    folder = course.folder
+    kept = sum(check.section not in course.sections for check in record.checks)
     minutes, rest = divmod(round(seconds), 60)
     click.echo(
         f"{len(verdicts)} checks in {minutes} min {rest} s: {verdicts.count('ok')} ok,"
         f" {verdicts.count('warn')} warnings, {verdicts.count('fail')} failed"
+        + (f" ({kept} of them kept from the record before)" if kept else "")
     )
     _print_troubles(record.checks)
     click.echo(f"Record:  {folder / 'record.json'}\nPicture: {folder / 'report.html'}")
@@ -280,16 +298,18 @@ def _check(rig: Rig, folder: Path | None, yes: bool) -> None:
     from scope_sr.calibration import CalibrationRecord
     from scope_sr.microscope import open_microscope
 
+    named = f" --rig {rig.source}" if rig.source != "simulated" else ""
     record = CalibrationRecord.load(folder) if folder else CalibrationRecord.of_rig(rig)
     if not record.measured:
-        msg = f"{CalibrationRecord.home_of(rig)}: no record to check; make one: scope-sr calibrate"
+        home = CalibrationRecord.home_of(rig)
+        msg = f"{home}: no record to check; make one: scope-sr calibrate{named}"
         raise InputError(msg)
     operator = Operator()
     began_s = time.monotonic()
     with open_microscope(rig, ask=operator.ask) as microscope:
         _agree(rig, operator, yes)
         try:
-            with _told(operator, 1) as tell:
+            with _told(operator, 1, results=False) as tell:
                 checks = check_record(microscope, rig, record, tell)
         except KeyboardInterrupt:
             microscope.stop()
@@ -299,7 +319,6 @@ def _check(rig: Rig, folder: Path | None, yes: bool) -> None:
     for check in checks:
         click.echo(describe(check))
     if stale:
-        named = f" --rig {rig.source}" if rig.source != "simulated" else ""
         click.echo(
             f"The record {record.folder} no longer holds: {', '.join(stale)}. Renew it:"
             f" scope-sr calibrate{named} --only {','.join(stale)}"
