@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+for library in ("OMP", "OPENBLAS", "MKL"):  # one thread each: pytest-xdist fills the cores
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +24,7 @@ class ClosingSocket(_DataSocket):
         self._socket.close()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of one long calibration in one process: another would only wait for it."""
     for item in items:

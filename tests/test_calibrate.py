@@ -116,6 +116,8 @@ def measured_whole(folder: Path) -> Whole:
     with pytest.MonkeyPatch.context() as patch, GuardedMicroscope(backend, rig) as microscope:
         patch.setattr(offsets, "TURNS", 3)
         patch.setattr(offsets, "PLACES", 3)
+        patch.setattr(pixel_size, "SIDES", (5,))
+        patch.setattr(stage, "ARRIVALS", 6)
         microscope.move_to(START)
         course = plan_course(rig, folder, sections=FEW)
         record = calibrate(microscope, rig, course, tell=told.append)
@@ -472,6 +474,7 @@ def test_a_camera_rotated_since_the_record(whole: Whole) -> None:
     assert found.value[0] == pytest.approx(1000 * math.radians(0.5), abs=1.0)
 
 
+@pytest.mark.slow
 def test_offsets_and_light_since_the_record(whole: Whole) -> None:
     light = whole.rig.simulation.objectives["10x"].light_e_per_ms
     backend = faulty(

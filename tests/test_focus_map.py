@@ -127,6 +127,7 @@ def test_local_planes_find_what_a_wrong_parfocal_offset_missed(
     assert np.mean(moved_um) == pytest.approx(-1.2, abs=0.4)
 
 
+@pytest.mark.slow
 def test_a_capture_with_local_focus_resumes_after_any_field(
     askew: Rig, record: CalibrationRecord, points: list[FocusPoint], tmp_path: Path
 ) -> None:

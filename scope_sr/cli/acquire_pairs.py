@@ -281,7 +281,7 @@ def _plan(
     from scope_sr.acquire_pairs import refuse_other_instrument, start_position, usual_focus
     from scope_sr.plan import plan_pairs
 
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value not in (None, "")}
     names = given.get("low", rig.low), given.get("high", rig.high)
     refuse_other_instrument(microscope, rig, record, names)
     centre = start_position(microscope, record, names[0], origin)
