@@ -88,7 +88,7 @@ def kill_and_compare(folder: Path, kills: int, seed: int) -> None:
 
 
 def test_killed_a_few_times(tmp_path: Path) -> None:
-    kill_and_compare(tmp_path, kills=4, seed=1)
+    kill_and_compare(tmp_path, kills=2, seed=1)
 
 
 @pytest.mark.slow
