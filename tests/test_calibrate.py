@@ -591,6 +591,7 @@ def test_after_a_fault_of_the_instrument_nothing_moves(
     assert resume_course(tmp_path / "A").remaining[0] == "offsets"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_one_section_anew_keeps_all_else(whole: Whole, tmp_path: Path) -> None:
     """A real one: the gain of another camera, on top of an older record."""

@@ -69,6 +69,7 @@ def test_everything_from_begin_to_end(small: Path, capsys: Capsys) -> None:
     assert (small / f"{folder}-2/record.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sections")
 def test_without_a_rig_it_is_the_simulated_one(small: Path, capsys: Capsys) -> None:
     code, out, _ = scope(capsys, "calibrate", "--only", "noise", "--out", "A")
