@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scope_sr.calibration import CalibrationRecord, Fingerprint
+from scope_sr.calibration import CalibrationRecord
 from scope_sr.config import Rig
 from scope_sr.errors import InputError
 from scope_sr.microscope import GuardedMicroscope
@@ -11,24 +11,8 @@ from scope_sr.microscope import GuardedMicroscope
 def refuse_other_instrument(
     microscope: GuardedMicroscope, rig: Rig, record: CalibrationRecord, objectives: tuple[str, ...]
 ) -> None:
-    """Refuse a record of another camera, ROI, binning, depth or nosepiece slot; nothing moves.
-
-    Raises
-    ------
-    InputError
-        With the record's folder, the first difference and the ways out.
-    """
-    if record.fingerprint is None:
-        return
-    now = Fingerprint.of(rig, microscope.camera().name)
-    difference = record.fingerprint.difference(now, objectives)
-    if difference:
-        msg = (
-            f"{record.folder or 'the calibration record'}: {difference}; calibrate again (scope-sr"
-            f" calibrate --rig {rig.source}) and begin in a new folder, or put it back as it was;"
-            " nothing moved"
-        )
-        raise InputError(msg)
+    """Refuse a record of another camera, ROI, binning, depth or nosepiece slot; nothing moves."""
+    record.refuse_other_instrument(rig, microscope.camera().name, objectives)
 
 
 def refuse_focus_lock(microscope: GuardedMicroscope) -> None:

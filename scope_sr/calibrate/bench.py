@@ -15,13 +15,12 @@ from scope_sr.calibrate.words import describe
 from scope_sr.calibration import (
     CalibrationRecord,
     Check,
-    Fingerprint,
     ObjectiveCalibration,
     Section,
     Verdict,
 )
 from scope_sr.config import Rig
-from scope_sr.errors import InputError, MicroscopeError
+from scope_sr.errors import MicroscopeError
 from scope_sr.focusing import Focused, autofocus
 from scope_sr.frame import Frame, Position
 from scope_sr.imaging.flat_field import clipped_share, correct, exposure_share, is_blank
@@ -38,7 +37,6 @@ DARK = 0.2  # of full scale, at the brightest place: too dark to tell
 FAR = 300.0  # by how much the exposure may be off to begin with
 GLASS = 0.93  # of the brightest light seen so far: darker is not glass, however even
 FOCUS_SEARCH_DEPTHS = 4.0  # how far the operator's focus may be off
-OFFSET_SEARCH_UM = 300.0  # how far objectives may be off centre before they are calibrated
 RINGS = (1, 2, 3, 4, 6, 8, 12, 16, 24)  # fields from home that are looked at, nearest first
 MUCH, LEAST = 0.6, 0.25  # share of tissue in a place to be measured at, and to begin at
 BESIDE = ((1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (-1, 1), (-1, -1), (1, -1))
@@ -46,29 +44,6 @@ BESIDE = ((1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (-1, 1), (-1, -1), (1, -1))
 
 class CalibrationError(MicroscopeError):
     """A quantity cannot be measured here: what is wrong, and what to do."""
-
-
-def refuse_other_instrument(
-    microscope: GuardedMicroscope, rig: Rig, record: CalibrationRecord
-) -> None:
-    """Refuse to mix with a record, or to check one, of another camera, setting of it or objective.
-
-    Raises
-    ------
-    InputError
-        With what differs and the way out; nothing moved.
-    """
-    if record.fingerprint is None:
-        return
-    now = Fingerprint.of(rig, microscope.camera().name)
-    names = tuple(name for name in record.objectives if name in record.fingerprint.slots)
-    difference = record.fingerprint.difference(now, names)
-    if difference:
-        msg = (
-            f"{record.folder or 'the record'}: {difference}; calibrate everything anew (scope-sr"
-            f" calibrate --rig {rig.source}), or put it back as it was; nothing moved"
-        )
-        raise InputError(msg)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scope_sr.calibrate.bench import Bench, CalibrationError, Tell, refuse_other_instrument
+from scope_sr.calibrate.bench import Bench, CalibrationError, Tell
 from scope_sr.calibrate.pairing import affine_of, matched, seen_um
 from scope_sr.calibrate.pixel_size import measure_grid
 from scope_sr.calibrate.stage import first_affine
@@ -33,8 +33,8 @@ def check_record(
 ) -> tuple[Check, ...]:
     """Compare the instrument with its record, on the tissue that lies there now.
 
-    Scale and rotation of the reference objective by two moves; offset, focus, scale and rotation of
-    each other objective of the rig's pair by one field; lamp and flat-field by one field of glass,
+    Scale and rotation of the reference objective on a small grid of moves; offset, focus, scale and
+    rotation of each other objective of the rig's pair by one field; lamp and flat-field by one field of glass,
     if there is one in reach. Stage and objective go back to where they were.
 
     Raises
@@ -42,7 +42,7 @@ def check_record(
     CalibrationError
         It cannot be told: no tissue, no focus, or another objective.
     """
-    refuse_other_instrument(microscope, rig, record)
+    record.refuse_other_instrument(rig, microscope.camera().name)
     start, objective = microscope.position(), microscope.objective()
     home = (
         record.transfer(start, objective, record.reference)
@@ -99,14 +99,15 @@ def _check_reference(bench: Bench, at_um: tuple[float, float]) -> None:
     turn = now @ np.linalg.inv(known)
     mrad = 1000 * math.atan2(turn[1, 0] - turn[0, 1], turn[0, 0] + turn[1, 1])
     bench.note(
-        f"{bench.reference} scale against the record", 100 * scale, "%", f"{100 * SCALE_LIMIT:g} %",
+        f"{bench.reference} scale against the record", 100 * scale, "%",
+        f"{100 * SCALE_LIMIT:g} %, or four sigma",
         "ok" if abs(scale) <= max(SCALE_LIMIT, 4 * affine.scale_sigma) else "fail",
         sigma=100 * affine.scale_sigma,
         advice="pixel-size is stale: binning, camera mount or objective changed",
     )  # fmt: skip
     bench.note(
         f"{bench.reference} rotation against the record", mrad, "mrad",
-        f"{ROTATION_LIMIT_MRAD:g} mrad",
+        f"{ROTATION_LIMIT_MRAD:g} mrad, or four sigma",
         "ok" if abs(mrad) <= max(ROTATION_LIMIT_MRAD, 4000 * affine.rotation_sigma_rad) else "fail",
         sigma=1000 * affine.rotation_sigma_rad,
         advice="pixel-size is stale: the camera was rotated since the record",

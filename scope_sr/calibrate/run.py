@@ -13,7 +13,6 @@ from scope_sr.calibrate.bench import (
     Bench,
     CalibrationError,
     Tell,
-    refuse_other_instrument,
 )
 from scope_sr.calibrate.chromatic import measure_chromatic
 from scope_sr.calibrate.color import measure_color
@@ -173,7 +172,7 @@ def calibrate(
     MicroscopeError
         The instrument misbehaved, or something cannot be measured: in one line, with the remedy.
     """
-    refuse_other_instrument(microscope, rig, course.record)
+    course.record.refuse_other_instrument(rig, microscope.camera().name)
     _refuse_damaged_fields(course.record)
     make_folder(course.folder)
     start, objective = microscope.position(), microscope.objective()

@@ -236,6 +236,35 @@ class CalibrationRecord(Measured):
         text = self.model_dump_json(exclude_defaults=True, exclude={"schema_version"})
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def refuse_other_instrument(
+        self, rig: Rig, camera: str, objectives: tuple[str, ...] = ()
+    ) -> None:
+        """Refuse to serve another camera, ROI, binning, depth or nosepiece slot than its own.
+
+        Parameters
+        ----------
+        camera
+            What the camera says of itself now.
+        objectives
+            Those that will be used; all of the record without.
+
+        Raises
+        ------
+        InputError
+            With the record's folder, the first difference and the ways out.
+        """
+        if self.fingerprint is None:
+            return
+        used = objectives or tuple(n for n in self.objectives if n in self.fingerprint.slots)
+        difference = self.fingerprint.difference(Fingerprint.of(rig, camera), used)
+        if difference:
+            msg = (
+                f"{self.folder or 'the calibration record'}: {difference}; calibrate again"
+                f" (scope-sr calibrate --rig {rig.source}) and begin in a new folder, or put it"
+                " back as it was; nothing moved"
+            )
+            raise InputError(msg)
+
     def field(self, objective: str, kind: Literal["flat", "dark"]) -> NDArray[np.float32] | None:
         """Read the flat-field (mean 1) or dark (grey levels) of an objective; None without one.
 
