@@ -34,8 +34,8 @@ def check_record(
     """Compare the instrument with its record, on the tissue that lies there now.
 
     Scale and rotation of the reference objective on a small grid of moves; offset, focus, scale and
-    rotation of each other objective of the rig's pair by one field; lamp and flat-field by one field of glass,
-    if there is one in reach. Stage and objective go back to where they were.
+    rotation of each other objective of the rig's pair by one field; lamp and flat-field by one
+    field of glass, if there is one in reach. Stage and objective go back to where they were.
 
     Raises
     ------
