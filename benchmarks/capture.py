@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from scope_sr import disk
 from scope_sr.acquire_pairs import capture_fields
 from scope_sr.calibration import CalibrationRecord
 from scope_sr.config import load_rig
 from scope_sr.frame import CameraFacts, Frame, Position
 from scope_sr.microscope.guarded import GuardedMicroscope
 from scope_sr.plan import plan_pairs
-from scope_sr.session import Session, disk
+from scope_sr.session import Session
 
 SIZE_PX = 1024
 

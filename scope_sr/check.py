@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scope_sr.disk import in_words
 from scope_sr.session import Entry, Report, Session
-from scope_sr.session.disk import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -204,7 +204,7 @@ def test_a_full_disk_ends_in_one_line_and_the_session_resumes(
 ) -> None:
     import errno
 
-    from scope_sr.session import disk
+    from scope_sr import disk
 
     rig = make_rig()
     plan = planned(rig, rows=1)

@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sessions import fill, filled, frame_of, picture, small_plan, small_rig, tree
 
+from scope_sr import disk
 from scope_sr.calibration import CalibrationRecord
 from scope_sr.config import Rig
 from scope_sr.errors import InputError, SessionError
 from scope_sr.frame import Position
 from scope_sr.plan import Plan, Step
-from scope_sr.session import Session, disk, estimate_bytes, planfile
+from scope_sr.session import Session, estimate_bytes, planfile
 from scope_sr.session.companion import listed_files
 
 OLD_SESSIONS = sorted((Path(__file__).parent / "data").glob("session-*"))

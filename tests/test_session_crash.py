@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from sessions import fill, filled, frame_of, picture, small_plan, small_rig
 
+from scope_sr import disk
 from scope_sr.errors import SessionError
-from scope_sr.session import Session, disk
+from scope_sr.session import Session
 
 SYSCALLS = (
     "_open",

@@ -11,10 +11,11 @@ from scope_sr.acquire_pairs.duration import expected_seconds, times_of
 from scope_sr.acquire_pairs.focus import focus_points
 from scope_sr.calibration import CalibrationRecord
 from scope_sr.config import Rig, reason
+from scope_sr.disk import free_bytes, in_words
 from scope_sr.errors import InputError
 from scope_sr.imaging.sheet import plan_picture
 from scope_sr.plan import FocusMap, Plan
-from scope_sr.session import estimate_bytes, free_bytes, in_words
+from scope_sr.session import estimate_bytes
 
 RENDER_S_PER_MPX = 1.0  # python benchmarks/render.py, on two cores of 2026
 

@@ -355,7 +355,8 @@ def _but_for_rendering(session: Session) -> str:
 
 
 def _print_summary(summary: Summary, session: Session) -> None:
-    from scope_sr.session import in_words, quoted
+    from scope_sr.disk import in_words
+    from scope_sr.session import quoted
 
     plan = session.plan
     minutes, seconds = divmod(round(summary.seconds), 60)

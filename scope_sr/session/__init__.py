@@ -11,7 +11,6 @@
     *.companion.ome   one per pass: ashlar and Bio-Formats open it as one data set
 """
 
-from scope_sr.session.disk import free_bytes, in_words
 from scope_sr.session.folder import Session
 from scope_sr.session.journal import Entry
 from scope_sr.session.layout import estimate_bytes, quoted, resume_command
@@ -22,8 +21,6 @@ __all__ = [
     "Report",
     "Session",
     "estimate_bytes",
-    "free_bytes",
-    "in_words",
     "quoted",
     "resume_command",
 ]

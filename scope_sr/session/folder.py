@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from scope_sr import disk
 from scope_sr.config import reason
 from scope_sr.errors import SessionError
 from scope_sr.frame import Position
-from scope_sr.session import disk, layout, opening
+from scope_sr.session import layout, opening
 from scope_sr.session.companion import companion
 from scope_sr.session.journal import Entry
 from scope_sr.session.ome import Document, Origin, from_tiff, to_bytes, to_tiff

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter
 
+from scope_sr import disk
 from scope_sr.frame import Position
-from scope_sr.session import disk
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,10 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from scope_sr import disk
 from scope_sr.config import Rig, parse_rig, reason
 from scope_sr.errors import InputError, SessionError
-from scope_sr.session import disk, planfile
+from scope_sr.session import planfile
 from scope_sr.session.journal import Journal
 from scope_sr.session.layout import (
     CALIBRATION,

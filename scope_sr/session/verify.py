@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
+from scope_sr import disk
 from scope_sr.config import reason
 from scope_sr.errors import InputError
 from scope_sr.plan import Pass
-from scope_sr.session import disk, layout, opening
+from scope_sr.session import layout, opening
 from scope_sr.session.companion import listed_files
 
 if TYPE_CHECKING:
