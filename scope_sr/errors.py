@@ -9,7 +9,8 @@
     │   ├── ReadbackError   the stage or nosepiece is not where it was sent
     │   ├── DeadlineError   a device did not answer in time
     │   └── StoppedError    somebody pressed stop
-    └── SessionError        the folder of a session cannot be used, read or written
+    ├── SessionError        the folder of a session cannot be used, read or written
+    └── DatasetError        the folder of a dataset likewise
 
 Anything else that escapes is our own bug and keeps its traceback.
 """
@@ -49,3 +50,7 @@ class StoppedError(MicroscopeError):
 
 class SessionError(ScopeSRError):
     """The folder of a session cannot be used, read or written."""
+
+
+class DatasetError(ScopeSRError):
+    """The folder of a dataset cannot be used or written."""

@@ -1,1 +1,1 @@
-"""Build a dataset a network can trust: registered, judged, split, before anything learns from it."""
+"""Build a dataset a network can trust: registered, judged and split before anything learns."""

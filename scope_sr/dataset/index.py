@@ -6,15 +6,17 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 SCHEMA = "scope-sr/dataset/1"
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Kind = Literal["pairs", "nuclei"]
 Level = Literal["patient", "slide", "area", "image"]
+# Holds for the tables inside as well: a misspelt key must not pass for one left out
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Pair:
         How it was taken: objectives, z, exposures, times, checksums of the originals.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     name: str
     source: str
     low: str
@@ -108,7 +112,7 @@ class Pair:
     high_to_low: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     low_sha256: str = ""
     high_sha256: str = ""
-    facts: dict[str, str | float] = field(default_factory=dict)
+    facts: dict[str, str | int | float] = field(default_factory=dict)
 
     @property
     def accepted(self) -> bool:
@@ -132,6 +136,8 @@ class Labelled:
         How many are marked; None where the mask does not tell touching ones apart.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     name: str
     source: str
     image: str = ""
@@ -145,7 +151,7 @@ class Labelled:
     nuclei: int | None = None
     image_sha256: str = ""
     labels_sha256: str = ""
-    facts: dict[str, str | float] = field(default_factory=dict)
+    facts: dict[str, str | int | float] = field(default_factory=dict)
 
     @property
     def accepted(self) -> bool:
@@ -202,6 +208,8 @@ class Header:
         How each slide is cut where `level` is "area", see :class:`scope_sr.dataset.splits.Area`.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     kind: Kind
     name: str
     scale: int
@@ -237,7 +245,7 @@ def from_line(line: str | bytes, kind: Kind) -> Item:
     ValueError
         It is not what `to_line` writes.
     """
-    item: Item = _adapter("Pair" if kind == "pairs" else "Labelled").validate_json(line)
+    item: Item = _read("Pair" if kind == "pairs" else "Labelled", line)
     return item
 
 
@@ -257,7 +265,7 @@ def header_from_json(data: bytes) -> Header:
     ValueError
         It is damaged, or of another schema.
     """
-    header: Header = _adapter("Header").validate_json(data)
+    header: Header = _read("Header", data)
     return header
 
 
@@ -279,6 +287,15 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_rounded(item) for item in value]
     return value
+
+
+def _read(kind: str, data: str | bytes) -> Any:
+    try:
+        return _adapter(kind).validate_json(data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        raise ValueError(f"{key}: {fault['msg']}" if key else fault["msg"]) from error
 
 
 @lru_cache(maxsize=4)
