@@ -192,11 +192,12 @@ def _looks(raw: Image, soft: Floats, green: Floats, setup: Setup) -> Looks:
     return Looks(
         clipped=float(clipped.mean()),
         bright=tuple(float(level) for level in np.atleast_1d(bright)),
-        thumb=_thumb(green),
+        thumb=thumb(green),
     )
 
 
-def _thumb(green: Floats) -> Floats | None:
+def thumb(green: Floats) -> Floats | None:
+    """Make a thumbnail that tells places apart; None for glass, which is alike everywhere."""
     small = cv2.resize(green, (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA)
     band: Floats = small - cv2.GaussianBlur(small, (0, 0), THUMB_PX / 8)
     if float(band.std()) < THUMB_TEXTURE_DN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from scope_sr.dataset.splits import Area, assign, cut, level_of
 from scope_sr.errors import InputError
 from scope_sr.imaging.session_model import SessionModel, shift_of
 from scope_sr.session import Session
+from scope_sr.software import this_version
 
 Tell = Callable[[str, int, int], None]
 
@@ -109,7 +110,12 @@ def names_of(folders: Sequence[Path]) -> list[str]:
 
 
 def build_from_sessions(
-    visits: Sequence[Visit], draft: Draft, scale: int, pool_of: Workers, tell: Tell
+    visits: Sequence[Visit],
+    draft: Draft,
+    scale: int,
+    licence: str,
+    pool_of: Workers,
+    tell: Tell,
 ) -> tuple[Header, tuple[Pair, ...], tuple[Story, ...]]:
     """Build all that is not built yet; gives header, index and what the report shows.
 
@@ -124,7 +130,7 @@ def build_from_sessions(
             story = _build(visit, draft, scale, pool_of, allot, tell)
             source, own = story.source, story.pairs
             stories.append(story)
-        sources.append(source)
+        sources.append(replace(source, licence=licence))
         pairs += own
     first = visits[0].session
     header = Header(
@@ -140,7 +146,7 @@ def build_from_sessions(
         groups=allot.groups,
         areas={slide: area.table() for slide, area in allot.areas.items()},
         sources=tuple(sources),
-        software=first.header.software,
+        software=this_version(),
     )
     return header, tuple(pairs), tuple(stories)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from scope_sr.calibrate.bench import (
@@ -35,6 +34,7 @@ from scope_sr.config import Rig, reason
 from scope_sr.errors import InputError
 from scope_sr.frame import Position
 from scope_sr.microscope import Ask, GuardedMicroscope
+from scope_sr.software import this_version
 
 MEASURE: dict[Section, Callable[[Bench], None]] = {
     "flat-field": measure_flat_field,
@@ -115,7 +115,7 @@ def plan_course(
             "measured": True,
             "rig": rig.name,
             "reference": reference,
-            "software": f"scope-sr {_version()}",
+            "software": this_version(),
             "schema_version": nominal.schema_version,
             "course": None,
             "objectives": {**{n: nominal.objectives[n] for n in ordered}, **known},
@@ -275,10 +275,3 @@ def _go_back(bench: Bench, start: Position, objective: str) -> None:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _version() -> str:
-    try:
-        return version("scope-sr")
-    except PackageNotFoundError:  # a checkout that was not installed
-        return "(not installed)"

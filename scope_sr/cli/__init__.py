@@ -10,6 +10,7 @@ import click
 
 from scope_sr import __version__
 from scope_sr.cli.acquire_pairs import acquire_pairs
+from scope_sr.cli.build_dataset import build_dataset
 from scope_sr.cli.calibrate import calibrate
 from scope_sr.cli.check import check
 from scope_sr.cli.doctor import doctor
@@ -33,6 +34,7 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(acquire_pairs)
+cli.add_command(build_dataset)
 cli.add_command(calibrate)
 cli.add_command(check)
 cli.add_command(doctor)

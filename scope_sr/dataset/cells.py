@@ -15,17 +15,34 @@ def pack(cells: NDArray[np.bool_]) -> tuple[str, ...]:
     ('15',)
     """
     width = -(-cells.shape[1] // 4)
-    return tuple(f"{int(''.join('01'[int(cell)] for cell in row), 2):0{width}x}" for row in cells)
+    return tuple(f"{int('0' + _bits(row), 2):0{width}x}" for row in cells)
 
 
 def unpack(rows: tuple[str, ...], columns: int) -> NDArray[np.bool_]:
     """Read what `pack` wrote.
 
+    Raises
+    ------
+    ValueError
+        A row is no number, or of more columns.
+
+    Examples
+    --------
     >>> unpack(("15",), 5).tolist()
     [[True, False, True, False, True]]
     """
-    bits = [[digit == "1" for digit in f"{int(row, 16):0{columns}b}"] for row in rows]
-    return np.array(bits, bool).reshape(len(rows), columns)
+    found = np.zeros((len(rows), columns), bool)
+    for row, number in zip(found, (int(text, 16) for text in rows), strict=True):
+        if not 0 <= number < 1 << columns:
+            msg = f"{number:x} is not a row of {columns} cells"
+            raise ValueError(msg)
+        octets = np.frombuffer(number.to_bytes(-(-columns // 8), "big"), np.uint8)
+        row[:] = np.unpackbits(octets)[len(octets) * 8 - columns :]
+    return found
+
+
+def _bits(row: NDArray[np.bool_]) -> str:
+    return "".join("01"[int(cell)] for cell in row)
 
 
 def shape_of(width_px: int, height_px: int) -> tuple[int, int]:

@@ -52,6 +52,10 @@ class Dataset:
         self.items = items
         self._maps: OrderedDict[str, NDArray[Any]] = OrderedDict()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the maps behind: pickled, they would carry all their pixels to a worker."""
+        return {**self.__dict__, "_maps": OrderedDict()}
+
     @classmethod
     def open(cls, folder: str | Path) -> Dataset:
         """Open a dataset.
@@ -92,10 +96,25 @@ class Dataset:
         return self.mapped(item.image), self.mapped(item.labels)
 
     def usable(self, pair: Pair) -> NDArray[np.bool_]:
-        """Give the cells of a pair that may be used, ``(row, column)``."""
+        """Give the cells of a pair that may be used, ``(row, column)``.
+
+        Raises
+        ------
+        InputError
+            The index says more of them than its box holds, or fewer.
+        """
         _, _, width, height = pair.box_px
-        rows, columns = cells.shape_of(width, height)
-        return cells.unpack(pair.cells, columns) if pair.cells else np.zeros((rows, columns), bool)
+        shape = cells.shape_of(width, height)
+        if not pair.cells:
+            return np.zeros(shape, bool)
+        try:
+            found = cells.unpack(pair.cells, shape[1])
+        except ValueError:
+            found = np.zeros((0, 0), bool)
+        if found.shape != shape:
+            msg = f"{self.folder / INDEX}: the cells of {pair.name} do not fit its box"
+            raise InputError(f"{msg}; build the dataset again")
+        return found
 
     def mapped(self, name: str) -> NDArray[Any]:
         """Map a file of the dataset; the last ones used stay mapped.
@@ -127,7 +146,7 @@ def _items(path: Path, lines: list[bytes], header: Header) -> Iterator[Item]:
             yield from_line(line, header.kind)
             read += 1
     except ValueError as error:
-        msg = f"{path}: line {read + 1} is damaged; build the dataset again"
+        msg = f"{path}: line {read + 1}: {reason(error)}; build the dataset again"
         raise InputError(msg) from error
 
 

@@ -129,8 +129,8 @@ def draw(
         Where it shows the high image, no edge repeated.
     """
     at = _map(high.shape, model, shift_px, box, low_shape, scale)
-    # cubic: 58 dB to the light itself, where shot noise of 9000 e leaves 43; Lanczos has 66 at eight
-    # times the time (docs/decisions/0014)
+    # cubic: 58 dB to the light itself, where shot noise of 9000 e leaves 43; Lanczos has 66, at
+    # eight times the time (docs/decisions/0014)
     drawn = cv2.remap(high, at[0], at[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     rows, columns = high.shape[:2]
     # an interpolation of 4 x 4 px reaches 2 px beyond

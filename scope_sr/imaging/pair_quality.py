@@ -133,7 +133,7 @@ def _sharpness(low: Floats, high: Floats, clear: NDArray[np.bool_]) -> float:
     """Compare fine detail with coarse: contrast and colour, which differ as well, drop out."""
     fine = _slope(whitened(low)[clear], whitened(high)[clear])
     coarse = _slope(_coarse_band(low)[clear], _coarse_band(high)[clear])
-    return fine / coarse if coarse > TINY else float("nan")
+    return float(fine / coarse) if coarse > TINY else float("nan")
 
 
 def _coarse_band(plane: Floats) -> Floats:

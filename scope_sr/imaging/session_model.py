@@ -210,7 +210,7 @@ def _solved(
     held = np.zeros(len(normal))
     held[LINEAR:] = hold
     solution = np.linalg.solve(normal + np.diag(held), weighted.T @ wanted)
-    return solution, wanted - inner @ solution
+    return np.asarray(solution), np.asarray(wanted - inner @ solution)
 
 
 def _terms(at: Points) -> Points:

@@ -10,7 +10,6 @@ import time
 import uuid
 from dataclasses import asdict
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from scope_sr import disk
@@ -36,6 +35,7 @@ from scope_sr.session.layout import (
     files_of,
     read_stored,
 )
+from scope_sr.software import this_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +106,7 @@ def lay_out(folder: Path, plan: Plan, rig: Rig, record: CalibrationRecord | None
         schema=f"{SCHEMA}{SCHEMA_VERSION}",
         id=str(uuid.uuid4()),
         created=datetime.fromtimestamp(now_s, timezone.utc).isoformat(timespec="milliseconds"),
-        software=f"scope-sr {_version()}",
+        software=this_version(),
         python=platform.python_version(),
         platform=platform.platform(),
         rig=RigFacts(rig.name, rig.source, str(rig.folder), rig.digest, _sha256(rig_toml)),
@@ -237,11 +237,3 @@ def _ends(path: Path) -> bytes:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _version() -> str:
-    # Not scope_sr.__version__: the package's own names live on floors above this one
-    try:
-        return version("scope-sr")
-    except PackageNotFoundError:  # a checkout that was not installed
-        return "(not installed)"

@@ -1,0 +1,248 @@
+"""A dataset from high-magnification images alone: the low ones are made by a rig's optics.
+
+The image is taken for the specimen itself, at the pixel size of the rig's high objective; what the
+low objective makes of it (its PSF, its larger pixels, the noise of the camera) is computed on the
+exact grid. The blur the image has already stays in it, so it is blurred twice; a higher aperture's
+blur is small against a lower one's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scope_sr import disk
+from scope_sr.build_dataset.draft import Draft
+from scope_sr.build_dataset.files import Found, fit_names, images_in
+from scope_sr.build_dataset.pairs import groups_of
+from scope_sr.build_dataset.parallel import Workers
+from scope_sr.build_dataset.people import Whose
+from scope_sr.build_dataset.pixels import picture
+from scope_sr.build_dataset.setup import refuse_empty_magnification, usual_scale
+from scope_sr.calibration import CalibrationRecord
+from scope_sr.config import Rig
+from scope_sr.dataset import Header, Pair, Source, Split
+from scope_sr.dataset.cells import CELL_PX, pack, shape_of
+from scope_sr.dataset.fields import to_tiff
+from scope_sr.dataset.splits import assign
+from scope_sr.errors import InputError
+from scope_sr.software import this_version
+from scope_sr.specimen.optics import View, transmit
+
+Image = NDArray[np.uint8] | NDArray[np.uint16]
+
+LEAST_PX = 32  # of a side of the low image
+FULL_SCALE = 255
+
+
+@dataclass(frozen=True)
+class Optics:
+    """What makes the low images: ``noise`` says where ``variance`` comes from.
+
+    The variance of a grey level m of 8 bits is ``variance[0] m + variance[1]``.
+    """
+
+    rig: str
+    low: str
+    high: str
+    scale: int
+    high_um_per_px: float
+    numerical_aperture: float
+    variance: tuple[float, float]
+    noise: str
+
+    def table(self) -> dict[str, Any]:
+        """Give it as it stands in ``dataset.json``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTask:
+    """An image whose low counterpart is to be made."""
+
+    name: str
+    path: Path
+    source: str
+    optics: Optics
+    out: Path
+    whose: Whose
+    split: Split
+
+
+@dataclass(frozen=True, eq=False)
+class _Mirrored:
+    """A slide that shows the image, and beyond its edges its mirror image; not glass."""
+
+    um_per_px: float
+    image: NDArray[np.uint8]
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        return self.image.shape[1], self.image.shape[0]
+
+    def region(self, column: int, row: int, width: int, height: int) -> NDArray[np.uint8]:
+        rows, columns = self.image.shape[:2]
+        y = _folded(np.arange(row, row + height), rows)
+        x = _folded(np.arange(column, column + width), columns)
+        return np.asarray(self.image[y[:, None], x])
+
+    def labels(self, column: int, row: int, width: int, height: int) -> NDArray[np.int32]:
+        return np.zeros((height, width), np.int32)
+
+
+def optics_of(rig: Rig, asked: int | None) -> Optics:
+    """Take from a rig, and from its calibration record if there is one, what makes low images."""
+    record = CalibrationRecord.of_rig(rig)
+    scale = asked or usual_scale(record, rig.low, rig.high)
+    lens = record.objectives[rig.high]
+    ratio = record.objectives[rig.low].pixel_size_um / lens.pixel_size_um
+    refuse_empty_magnification(f"rig {rig.name}", ratio, scale)
+    variance, noise = _variance(rig, record)
+    return Optics(
+        rig=rig.name,
+        low=rig.low,
+        high=rig.high,
+        scale=scale,
+        high_um_per_px=lens.pixel_size_um,
+        numerical_aperture=rig.objectives[rig.low].numerical_aperture,
+        variance=variance,
+        noise=noise,
+    )
+
+
+def plan_images(folder: Path) -> Found:
+    """Find the images of a folder."""
+    found = images_in(folder)
+    return Found(fit_names(list(found)), tuple((path,) for path in found.values()))
+
+
+def build_from_images(
+    found: Found,
+    optics: Optics,
+    whose: Mapping[str, Whose],
+    draft: Draft,
+    licence: str,
+    pool: Workers,
+    tell: Any,
+) -> tuple[Header, tuple[Pair, ...]]:
+    """Make the low image of each image, and write both."""
+    groups, level = groups_of(found.names, whose)
+    splits = assign(list(groups.values()), draft.known.header.groups if draft.known else {})
+    source = fit_names([found.files[0][0].parent.absolute().name])[0]
+    tasks = [
+        ImageTask(name, path, source, optics, draft.folder, whose[name], splits[groups[name]])
+        for name, (path,) in zip(found.names, found.files, strict=True)
+    ]
+    pairs = []
+    for number, pair in enumerate(pool.each(make_pair, tasks), start=1):
+        pairs.append(pair)
+        tell("making low images", number, len(tasks))
+    digest = hashlib.sha256("".join(str(pair.facts.get("sha256")) for pair in pairs).encode())
+    header = Header(
+        kind="pairs",
+        name=draft.folder.absolute().name,
+        scale=optics.scale,
+        low_um_per_px=optics.high_um_per_px * optics.scale,
+        bits=8,
+        color=True,
+        cell_px=CELL_PX,
+        simulated=True,
+        level=level,
+        groups=splits,
+        areas={},
+        sources=(Source(source, "images", digest.hexdigest(), licence, optics.table()),),
+        software=this_version(),
+    )
+    return header, tuple(pairs)
+
+
+def make_pair(task: ImageTask) -> Pair:
+    """Compute the low image of one image, and write both; what cannot be used is rejected."""
+    pair = Pair(
+        name=f"{task.source}/{task.name}",
+        source=task.source,
+        low="",
+        slide=task.whose.slide,
+        patient=task.whose.patient,
+        facts={"file": task.path.name},
+    )
+    try:
+        data = task.path.read_bytes()
+        image = picture(task.path)
+        high = _fitting(image, task)
+    except (InputError, OSError) as error:
+        return replace(pair, reasons=(f"unreadable: {error}",))
+    sha256 = hashlib.sha256(data).hexdigest()
+    low = _low_of(high, task.optics, int(sha256[:15], 16))
+    rows, columns = low.shape[:2]
+    pixel_um = task.optics.high_um_per_px
+    names, shas = [], []
+    for side, one, um in (("low", low, pixel_um * task.optics.scale), ("high", high, pixel_um)):
+        names.append(f"{side}/{task.source}/{task.name}.tif")
+        written = to_tiff(one, um)
+        disk.make_folders([(task.out / names[-1]).parent])
+        disk.store(task.out / names[-1], written)
+        shas.append(hashlib.sha256(written).hexdigest())
+    return replace(
+        pair,
+        low=names[0],
+        high=names[1],
+        low_sha256=shas[0],
+        high_sha256=shas[1],
+        box_px=(0, 0, columns, rows),
+        cells=pack(np.ones(shape_of(columns, rows), bool)),
+        split=task.split,
+        facts={**pair.facts, "sha256": sha256},
+    )
+
+
+def _fitting(image: Image, task: ImageTask) -> NDArray[np.uint8]:
+    """Cut an image to a multiple of the scale; grey and other bits are refused."""
+    k = task.optics.scale
+    if image.ndim != 3 or image.dtype != np.uint8:
+        msg = f"{task.path.name}: not an RGB image of 8 bits; save it as one"
+        raise InputError(msg)
+    rows, columns = (n // k * k for n in image.shape[:2])
+    if min(rows, columns) < LEAST_PX * k:
+        msg = f"{task.path.name}: {image.shape[1]}x{image.shape[0]} px is too small at scale {k}"
+        raise InputError(msg)
+    return np.asarray(image[:rows, :columns])
+
+
+def _low_of(high: NDArray[np.uint8], optics: Optics, seed: int) -> NDArray[np.uint8]:
+    """Look at an image through the low objective, on pixels `scale` times as large."""
+    k, um = optics.scale, optics.high_um_per_px
+    rows, columns = (n // k for n in high.shape[:2])
+    centre_um = ((high.shape[1] - 1) / 2 * um, -(high.shape[0] - 1) / 2 * um)
+    matrix = k * um * np.array([[1.0, 0.0], [0.0, -1.0]])
+    view = View(centre_um, matrix, (columns, rows), optics.numerical_aperture, 0.0)
+    light = transmit(_Mirrored(um, high), view) * FULL_SCALE
+    rng = np.random.default_rng(seed)
+    slope, base = optics.variance
+    noise = rng.standard_normal(light.shape, np.float32)
+    noisy = light + noise * np.sqrt(np.maximum(slope * light + base, 0.0))
+    return np.asarray(np.clip(np.rint(noisy), 0, FULL_SCALE), np.uint8)
+
+
+def _variance(rig: Rig, record: CalibrationRecord) -> tuple[tuple[float, float], str]:
+    """Give the noise in grey levels of 8 bits: as measured, else as the rig's simulation says."""
+    levels = FULL_SCALE / rig.camera.full_scale
+    if record.camera is not None:
+        green = len(record.camera.gain_e_per_dn) // 2
+        slope = levels / record.camera.gain_e_per_dn[green]
+        return (slope, record.camera.variance_dn2[green] * levels**2), "measured on the rig"
+    camera = rig.simulation.camera
+    per_e = FULL_SCALE / camera.full_well_e
+    said = f"{camera.full_well_e:g} e full well, {camera.read_noise_e:g} e read noise"
+    return (per_e, (camera.read_noise_e * per_e) ** 2), f"assumed: {said}"
+
+
+def _folded(index: NDArray[np.int_], size: int) -> NDArray[np.int_]:
+    period = np.mod(index, 2 * size)
+    return np.where(period < size, period, 2 * size - 1 - period)

@@ -1,0 +1,96 @@
+"""A dataset of images in which nuclei are marked, from whatever layout they come in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from scope_sr.build_dataset.draft import Draft
+from scope_sr.build_dataset.files import fit_names
+from scope_sr.build_dataset.masks import Case, Layout, write_case
+from scope_sr.build_dataset.pairs import groups_of
+from scope_sr.build_dataset.parallel import Workers
+from scope_sr.build_dataset.people import Whose
+from scope_sr.dataset import Header, Labelled, Source, Split
+from scope_sr.dataset.cells import CELL_PX
+from scope_sr.dataset.splits import assign
+from scope_sr.software import this_version
+
+
+def build_from_masks(
+    folder: Path,
+    layout: Layout,
+    whose: Mapping[str, Whose] | None,
+    draft: Draft,
+    licence: str,
+    pool: Workers,
+    tell: Any,
+) -> tuple[Header, tuple[Labelled, ...]]:
+    """Write every image with its nuclei; whose they are the user says, else the layout."""
+    cases = [_of(case, whose) for case in layout.cases]
+    named = {case.name: Whose(case.patient, case.slide) for case in cases}
+    groups, level = groups_of([case.name for case in cases], named)
+    splits = assign(list(groups.values()), draft.known.header.groups if draft.known else {})
+    source = fit_names([folder.absolute().name])[0]
+    write = partial(_write, draft.folder, source)
+    items: list[Labelled] = []
+    for number, item in enumerate(pool.each(write, cases), start=1):
+        items.append(item)
+        tell("writing", number, len(cases))
+    kept = _allotted(_without_twins(items), groups, splits, source)
+    digest = hashlib.sha256("".join(i.image_sha256 + i.labels_sha256 for i in kept).encode())
+    facts = {"layout": layout.name, "note": layout.note}
+    header = Header(
+        kind="nuclei",
+        name=draft.folder.absolute().name,
+        scale=1,
+        low_um_per_px=cases[0].um_per_px,
+        bits=8,
+        color=True,
+        cell_px=CELL_PX,
+        simulated=False,
+        level=level,
+        groups=splits,
+        areas={},
+        sources=(Source(source, "masks", digest.hexdigest(), licence or layout.licence, facts),),
+        software=this_version(),
+    )
+    return header, tuple(kept)
+
+
+def _of(case: Case, whose: Mapping[str, Whose] | None) -> Case:
+    if whose is None:
+        return case
+    return replace(case, patient=whose[case.name].patient, slide=whose[case.name].slide)
+
+
+def _write(folder: Path, source: str, case: Case) -> Labelled:
+    return write_case(case, folder, source)
+
+
+def _without_twins(items: list[Labelled]) -> list[Labelled]:
+    """Keep the first of images that are the same, pixel for pixel."""
+    first: dict[str, str] = {}
+    kept = []
+    for item in items:
+        if item.accepted and item.image_sha256 in first:
+            why = f"duplicate: the image is that of {first[item.image_sha256]}"
+            item = replace(item, reasons=(why,), image="", labels="", ignore="")
+        elif item.accepted:
+            first[item.image_sha256] = item.name
+        kept.append(item)
+    return kept
+
+
+def _allotted(
+    items: list[Labelled], groups: Mapping[str, str], splits: Mapping[str, Split], source: str
+) -> list[Labelled]:
+    found = []
+    for item in items:
+        group = groups[item.name.removeprefix(f"{source}/")]
+        found.append(replace(item, split=splits[group]) if item.accepted else item)
+    return found
