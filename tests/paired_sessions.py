@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,12 @@ from hidden_rigs import hidden_rig
 from numpy.typing import NDArray
 from records import measured
 
-from scope_sr.acquire_pairs import capture_pairs
 from scope_sr.calibration import CalibrationRecord
 from scope_sr.config import Rig, parse_rig
-from scope_sr.frame import Position
+from scope_sr.frame import Frame, Position
 from scope_sr.imaging.affine import bent, radius_px, straightened
-from scope_sr.microscope import open_microscope
-from scope_sr.plan import plan_pairs
+from scope_sr.microscope import GuardedMicroscope, open_microscope
+from scope_sr.plan import Step, plan_pairs
 from scope_sr.session import Session
 
 GLASS_UM = (5000.0, 4000.0)
@@ -43,17 +43,53 @@ def awkward_rig(seed: int, size_px: int = 512, scale: int = 2, **changes: str) -
     return parse_rig(text, source=rig.source, folder=rig.folder)
 
 
+@dataclass(frozen=True)
+class Slip:
+    """What goes wrong with one field: µm off where it was sent, out of focus, or not moved."""
+
+    off_um: tuple[float, float] = (0.0, 0.0)
+    defocus_um: float = 0.0
+    stuck: bool = False
+
+
 def session_of(
-    folder: Path, rig: Rig, *, rows: int = 2, columns: int = 2, origin: Position | None = None
+    folder: Path,
+    rig: Rig,
+    *,
+    rows: int = 2,
+    columns: int = 2,
+    origin: Position | None = None,
+    slips: Mapping[str, Slip] | None = None,
+    tissue_only: bool = False,
 ) -> Session:
-    """Capture a session with a record as good as a calibration makes it."""
+    """Capture a session with a record as good as a calibration makes it; `slips` by step names.
+
+    The journal says what the stage said, which knows nothing of slips.
+    """
     record = calibrated(rig, folder / "record")
+    slips = slips or {}
     with quick_light(), open_microscope(rig, log_folder=folder / "session") as microscope:
         centre = origin or Position(0.0, 0.0, 0.0)
-        plan = plan_pairs(rig, record, rows=rows, columns=columns, origin=centre)
+        plan = plan_pairs(
+            rig, record, rows=rows, columns=columns, origin=centre, tissue_only=tissue_only
+        )
         with Session.create(folder / "session", plan, rig, record) as session:
-            capture_pairs(microscope, session)
+            for step in plan.steps:
+                if microscope.objective() != step.objective:
+                    microscope.select_objective(step.objective)
+                microscope.set_exposure(step.exposure_ms)
+                frame = _taken(microscope, step, slips.get(step.name, Slip()))
+                session.write(step, frame)
     return Session.open(folder / "session")
+
+
+def _taken(microscope: GuardedMicroscope, step: Step, slip: Slip) -> Frame:
+    at = step.position
+    if not slip.stuck:
+        off_x, off_y = slip.off_um
+        there = Position(at.x_um + off_x, at.y_um + off_y, at.z_um + slip.defocus_um)
+        microscope.move_to(there)
+    return replace(microscope.snap(), position=at)
 
 
 def calibrated(rig: Rig, folder: Path) -> CalibrationRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from scope_sr.config import reason
 from scope_sr.errors import InputError
 
 COLUMNS = ("name", "patient", "slide")
+# A TCGA barcode; its first three parts name the patient, more of them the slide.
+BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?:-[A-Z0-9]+)*", re.IGNORECASE)
 EXAMPLE = "name,patient,slide"
 
 
@@ -23,7 +26,7 @@ class Whose:
 
 
 def read_patients(path: Path | None, names: Sequence[str]) -> dict[str, Whose]:
-    """Read who each of `names` is of; without a file nobody knows.
+    """Read who each of `names` is of; without a file only names with a TCGA barcode tell.
 
     Parameters
     ----------
@@ -36,7 +39,7 @@ def read_patients(path: Path | None, names: Sequence[str]) -> dict[str, Whose]:
         The file is not such a table, or a name has no row.
     """
     if path is None:
-        return dict.fromkeys(names, Whose())
+        return {name: Whose(*patient_and_slide(name)) for name in names}
     rows = _rows(path)
     missing = [name for name in names if name not in rows]
     if missing:
@@ -44,6 +47,19 @@ def read_patients(path: Path | None, names: Sequence[str]) -> dict[str, Whose]:
         msg = f"{path}: no row for {missing[0]}{more}; add it, every name needs its patient"
         raise InputError(msg)
     return {name: rows[name] for name in names}
+
+
+def patient_and_slide(text: str) -> tuple[str, str]:
+    """Find the patient and the slide in a name that holds a TCGA barcode; both empty without.
+
+    >>> patient_and_slide("TCGA-A7-A13E-01Z-00-DX1.tif"), patient_and_slide("01_1.png")
+    (('TCGA-A7-A13E', 'TCGA-A7-A13E-01Z-00-DX1'), ('', ''))
+    """
+    found = BARCODE.search(text)
+    if found is None:
+        return "", ""
+    parts = found[0].upper().split("-")
+    return "-".join(parts[:3]), "-".join(parts) if len(parts) > 3 else ""
 
 
 def _rows(path: Path) -> dict[str, Whose]:

@@ -24,6 +24,8 @@ ACQUAINTED = 5  # fields registered without believing the stage, before all othe
 LEAST_SAMPLES = 200  # of colour
 MOST_SAMPLES = 60_000
 CLIPPED = 0.97  # of full scale: nearer, a blurred level may hold clipped pixels
+ALIKE_SHARPNESS = 0.03  # scatter, as a fraction, of fields in focus
+LIKELY_SHARPNESS = 0.08  # by which lenses differ from their theory
 SAME = 0.9  # correlation of thumbnails: the same place, taken twice
 
 
@@ -125,7 +127,7 @@ def pool(
     known = record.objectives[setup.low].glass_dn
     bright = np.array([group.looks.bright for group in groups])
     seen = np.maximum(bright.max(axis=0), LEAST_GLASS * setup.full_scale)
-    usual = float(np.median([field.sharpness for field in good])) if good else 1.0
+    usual = usual_sharpness(np.array([field.sharpness for field in good]))
     return Shared(
         model=model,
         offset_px=np.asarray(np.median(away, axis=0)) if away else np.zeros(2),
@@ -134,6 +136,22 @@ def pool(
         glass_dn=np.array(known) if known else seen,
         glass_known=bool(known) and record.objectives[setup.low].flat is not None,
     )
+
+
+def usual_sharpness(values: NDArray[np.float64]) -> float:
+    """Give the sharpness most fields share; where two groups compete, the one nearer to 1.
+
+    A low field out of focus takes all its high fields with it, up to half of a small session, and
+    the median would stand between the two.
+    """
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 1.0
+    off = np.log(np.maximum(values, 1e-3))
+    near = np.exp(-(((off[:, None] - off) / ALIKE_SHARPNESS) ** 2) / 2)
+    score = near.sum(axis=1) * np.exp(-((off / LIKELY_SHARPNESS) ** 2) / 2)
+    best = values[np.abs(off - off[np.argmax(score)]) < 2 * ALIKE_SHARPNESS]
+    return float(np.median(best))
 
 
 def duplicates(entries: Sequence[tuple[str, float, Floats | None]]) -> dict[str, str]:

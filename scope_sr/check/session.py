@@ -1,4 +1,4 @@
-"""The job ``check``: whether a session is whole, how far it is, what a resume would capture."""
+"""Whether a session is whole, how far it is, what a resume would capture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Check:
+class SessionCheck:
     """A session and what was found in its folder; `text` says it to people."""
 
     session: Session
@@ -29,12 +29,12 @@ class Check:
         return self.report.ok
 
 
-def check(
+def check_session(
     folder: str | Path,
     *,
     list_fields: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Check:
+) -> SessionCheck:
     """Read a session and every byte of it; nothing is changed.
 
     Parameters
@@ -54,7 +54,7 @@ def check(
     lines = [*_head(session), *_progress(session, report)]
     if list_fields:
         lines += ["", *_table(session)]
-    return Check(session, report, text="\n".join([*lines, "", *_verdict(report)]))
+    return SessionCheck(session, report, text="\n".join([*lines, "", *_verdict(report)]))
 
 
 def _head(session: Session) -> Iterator[str]:

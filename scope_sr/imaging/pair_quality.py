@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.imaging.shift import BlockShifts, block_shifts, whitened
+from scope_sr.imaging.shift import BlockShifts, block_shifts
 
 Floats = NDArray[np.float32]
 
 FINE_PX, COARSE_PX = 1.0, 4.0  # band in which two objectives show the same
+FINEST_PX = 0.5  # sigma: what defocus takes first
 DETAIL_PX = (2.5, 5.0)  # band of what every objective in focus shows in full
 AROUND_PX = 25  # side of the neighbourhood in which likeness is judged locally
 TEXTURE_DN = 3.0  # of the band; below, noise decides what is alike
@@ -131,9 +132,14 @@ def _correlation(a: Floats, b: Floats) -> float:
 
 def _sharpness(low: Floats, high: Floats, clear: NDArray[np.bool_]) -> float:
     """Compare fine detail with coarse: contrast and colour, which differ as well, drop out."""
-    fine = _slope(whitened(low)[clear], whitened(high)[clear])
+    fine = _slope(_finest(low)[clear], _finest(high)[clear])
     coarse = _slope(_coarse_band(low)[clear], _coarse_band(high)[clear])
     return float(fine / coarse) if coarse > TINY else float("nan")
+
+
+def _finest(plane: Floats) -> Floats:
+    smooth = cv2.GaussianBlur(plane, (0, 0), FINEST_PX)
+    return np.asarray(cv2.Laplacian(smooth, cv2.CV_32F))
 
 
 def _coarse_band(plane: Floats) -> Floats:

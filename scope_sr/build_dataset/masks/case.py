@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,21 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.errors import InputError
-
-# A TCGA barcode; its first three parts name the patient, more of them the slide.
-BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?:-[A-Z0-9]+)*", re.IGNORECASE)
-UNFIT = re.compile(r"[^A-Za-z0-9._+-]+")
-# Windows gives these names to devices, whatever their ending.
-DEVICES = {
-    "con",
-    "prn",
-    "aux",
-    "nul",
-    *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
-}
-LONGEST_NAME = 120
-WIDEST_NUMBER = 20
+from scope_sr.build_dataset.files import fit, untaken
 
 
 @dataclass(frozen=True)
@@ -117,61 +102,20 @@ class Read:
     facts: dict[str, str | float] = field(default_factory=dict)
 
 
-def fault(path: Path, text: str) -> InputError:
-    """Say in one line which file cannot be used, why, and the way out."""
-    return InputError(" ".join(f"{path}: {text}".split()))
-
-
-def natural(name: str | Path) -> tuple[str, str]:
-    """Give a key that sorts numbers within names by their value.
-
-    >>> sorted(["10_crop", "9_crop", "a2"], key=natural)
-    ['9_crop', '10_crop', 'a2']
-    """
-    text = name.as_posix() if isinstance(name, Path) else name
-    return re.sub(r"\d+", lambda found: found[0].zfill(WIDEST_NUMBER), text.lower()), text
-
-
-def patient_and_slide(text: str) -> tuple[str, str]:
-    """Find the patient and the slide in a name that holds a TCGA barcode; both empty without.
-
-    >>> patient_and_slide("TCGA-A7-A13E-01Z-00-DX1.tif"), patient_and_slide("01_1.png")
-    (('TCGA-A7-A13E', 'TCGA-A7-A13E-01Z-00-DX1'), ('', ''))
-    """
-    found = BARCODE.search(text)
-    if found is None:
-        return "", ""
-    parts = found[0].upper().split("-")
-    return "-".join(parts[:3]), "-".join(parts) if len(parts) > 3 else ""
-
-
 def with_fit_names(cases: Sequence[Case], folder: Path) -> tuple[Case, ...]:
     """Make the names of cases unique, letter case aside, and fit for file names.
 
     A name that occurs twice is replaced by the path within `folder`; what is still equal after
     unfit characters are gone gets a number.
     """
-    wanted = Counter(_fit(case.name).lower() for case in cases)
+    wanted = Counter(fit(case.name).lower() for case in cases)
     taken: set[str] = set()
     named = []
     for case in cases:
-        name = _fit(case.name)
+        name = fit(case.name)
         if wanted[name.lower()] > 1:
-            name = _fit("-".join(case.files[0].relative_to(folder).with_suffix("").parts))
-        name = _untaken(name, taken)
+            name = fit("-".join(case.files[0].relative_to(folder).with_suffix("").parts))
+        name = untaken(name, taken)
         taken.add(name.lower())
         named.append(replace(case, name=name))
     return tuple(named)
-
-
-def _fit(name: str) -> str:
-    # A leading dot would hide the file, a trailing one Windows takes away.
-    text = UNFIT.sub("_", name).strip(".")[:LONGEST_NAME].rstrip(".") or "_"
-    return f"_{text}" if text.split(".")[0].lower() in DEVICES else text
-
-
-def _untaken(name: str, taken: set[str]) -> str:
-    number, found = 2, name
-    while found.lower() in taken:
-        found, number = f"{name}+{number}", number + 1
-    return found

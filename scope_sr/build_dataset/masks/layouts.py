@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scope_sr.build_dataset.masks.case import Layout, fault, with_fit_names
+from scope_sr.build_dataset.files import fault
+from scope_sr.build_dataset.masks.case import Layout, with_fit_names
 from scope_sr.build_dataset.masks.monuseg import find_monuseg
 from scope_sr.build_dataset.masks.pairs import find_consep, find_lizard, find_tcia, find_tnbc
 from scope_sr.build_dataset.masks.pannuke import find_pannuke

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from scope_sr.build_dataset.masks.case import fault
-from scope_sr.build_dataset.masks.pixels import DAMAGED, whole
+from scope_sr.build_dataset.files import fault
+from scope_sr.build_dataset.pixels import DAMAGED, whole
 from scope_sr.config import reason
 
 MAPS = ("inst_map", "instance_map")

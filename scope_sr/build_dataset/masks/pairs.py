@@ -8,8 +8,9 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from scope_sr.build_dataset.masks.case import BARCODE, Case, Layout, patient_and_slide
+from scope_sr.build_dataset.masks.case import Case, Layout
 from scope_sr.build_dataset.masks.tree import IMAGES, Couple, Tree, by_key, couple
+from scope_sr.build_dataset.people import BARCODE, patient_and_slide
 
 TCIA_IMAGE = re.compile(r"(\d+)_crop\.png", re.IGNORECASE)
 TCIA_MASK = re.compile(r"(\d+)_labeled_mask_corrected\.png", re.IGNORECASE)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.build_dataset.masks.case import Case, Layout, Read, fault
+from scope_sr.build_dataset.files import fault
+from scope_sr.build_dataset.masks.case import Case, Layout, Read
 from scope_sr.build_dataset.masks.labels import consecutive
-from scope_sr.build_dataset.masks.pixels import DAMAGED, whole
 from scope_sr.build_dataset.masks.tree import Tree, by_key, couple
+from scope_sr.build_dataset.pixels import DAMAGED, whole
 from scope_sr.config import reason
 from scope_sr.errors import InputError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from scope_sr.build_dataset.masks.case import fault, natural
+from scope_sr.build_dataset.files import fault, natural
 from scope_sr.config import reason
 
 IMAGES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp"}
