@@ -55,7 +55,7 @@ def leaks(dataset: Dataset, progress: Callable[[int, int], None] | None = None) 
         shared[names[0].name, names[1].name].add(what)
         if len(shared) > MOST:
             break
-    return (*_groups(dataset.header.level, kept), *_lines(items, shared))
+    return (*_groups(dataset.header.level, kept), *_lines(dataset.header.level, items, shared))
 
 
 def _readable(dataset: Dataset, item: Item) -> bool:
@@ -102,13 +102,18 @@ def _same_bytes(items: Iterable[Item]) -> Iterator[tuple[Item, Item, str]]:
             first[sha256].setdefault(item.split, item)
 
 
-def _lines(items: Iterable[Item], shared: dict[tuple[str, str], set[str]]) -> Iterator[str]:
-    split = {item.name: item.split for item in items}
-    for (one, other), what in list(shared.items())[:MOST]:
+def _lines(
+    level: Level, items: Iterable[Item], shared: dict[tuple[str, str], set[str]]
+) -> Iterator[str]:
+    known = {item.name: item for item in items}
+    for names, what in list(shared.items())[:MOST]:
+        one, other = (known[name] for name in names)
+        way = "build the dataset again"
+        if level != "area" or one.slide != other.slide:  # it would not know better next time
+            way = f"give both the same patient or slide and {way}, or take one out of its source"
         yield (
-            f"{one} ({split[one]}) and {other} ({split[other]}) share"
-            f" {', '.join(sorted(what))}; give both the same patient or slide and build the"
-            " dataset again, or take one out of its source"
+            f"{one.name} ({one.split}) and {other.name} ({other.split}) share"
+            f" {', '.join(sorted(what))}; {way}"
         )
     if len(shared) > MOST:
         yield f"more than {MOST} items share something with another split; no more were sought"
