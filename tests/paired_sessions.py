@@ -110,6 +110,7 @@ def calibrated(rig: Rig, folder: Path) -> CalibrationRecord:
             update={
                 "affine_um_per_px": tuple(map(tuple, matrix.tolist())),
                 "distortion": true.distortion + float(rng.normal(0, 1e-4)),
+                "distortion_sigma": 1e-4,
                 "parcentric_um": tuple((np.array(true.parcentric_um) + away).tolist()),
                 "lateral_chromatic": true.lateral_chromatic,
                 **_flat(rig, folder, name),

@@ -30,7 +30,14 @@ def reshoot_list(
                 {
                     "session": str(folder.absolute()),
                     "id": visit.session.header.id,
-                    "steps": [{"step": name, "reasons": steps[name]} for name in order],
+                    "steps": [
+                        {
+                            "step": name,
+                            "sha256": visit.session.entries[name].sha256,
+                            "reasons": steps[name],
+                        }
+                        for name in order
+                    ],
                 }
             )
     return found

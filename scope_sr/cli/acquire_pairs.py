@@ -95,6 +95,14 @@ if TYPE_CHECKING:
     "--resume", is_flag=True, help="Go on with the session in --out, with its own rig and plan."
 )
 @click.option(
+    "--reshoot",
+    type=FolderType(),
+    default=None,
+    metavar="DATASET",
+    help="Take again, in their own session, the fields that build-dataset found out of focus, moved"
+    " or of a wrong place.",
+)
+@click.option(
     "--skip-check",
     is_flag=True,
     help="Do not check first whether the calibration record still holds.",
@@ -116,8 +124,13 @@ def acquire_pairs(**options: Any) -> None:
       scope-sr acquire-pairs --grid 5x5 --dry-run          how many fields, how long, how large
       scope-sr acquire-pairs --rig my-rig.toml --grid 5x5 --tissue-only --out slide-17
       scope-sr acquire-pairs --resume --out slide-17
+      scope-sr acquire-pairs --reshoot dataset             what a dataset asks for, once more
     """
     resume, dry_run = options.pop("resume"), options.pop("dry_run")
+    reshoot = options.pop("reshoot")
+    if reshoot is not None:
+        _reshoot(reshoot, resume=resume, dry_run=dry_run, **options)
+        return
     if resume and dry_run:
         _say_what_is_left(**options)
     elif resume:
@@ -174,6 +187,26 @@ def _resume(*, rig: str | None, out: Path | None, skip_check: bool, **options: A
                         into_view(microscope, session.plan)
                         check_first(microscope, chosen, session.record)
                 _run(microscope, session, operator)
+
+
+def _reshoot(
+    dataset: Path, *, resume: bool, dry_run: bool, out: Path | None, **options: Any
+) -> None:
+    from scope_sr.cli.reshoot import mark, session_to_reshoot
+    from scope_sr.session import Session
+
+    if resume:
+        msg = "--reshoot and --resume: once fields are marked, --resume --out SESSION goes on alone"
+        raise InputError(msg)
+    folder, steps = session_to_reshoot(dataset, out)
+    if dry_run:
+        for again in steps:
+            click.echo(f"again {again.step}: {'; '.join(again.reasons)}")
+        click.echo(f"{len(steps)} fields of {folder}. Nothing was moved or marked.")
+        return
+    with Session.resume(folder) as session:
+        mark(session, steps)
+    _resume(out=folder, **options)
 
 
 def _say_what_is_left(

@@ -5,9 +5,10 @@ obey, with h(d) = d (1 + k |d|²/R²) as in :mod:`scope_sr.imaging.affine`::
 
     h_low(v) + P_low(v) = L h_high(u) + P_high(u) + s
 
-L (2x2) and the polynomials P of degree 2 and 3 in sensor coordinates belong to the session, the
-shift s to the field. Fitting an affine to each field alone leaves the distortion of both lenses,
-0.1 px; a free cubic for each field runs away where there is little tissue (notes/acquisition.md 3).
+L (2x2), both k and the polynomials P of degree 2 and 3 in sensor coordinates belong to the session,
+the shift s to the field. Fitting an affine to each field alone leaves the distortion of both
+lenses, 0.1 px; a free cubic for each field runs away where there is little tissue
+(notes/acquisition.md 3).
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ class SessionModel:
         ``(7, 2)`` coefficients of P_low and P_high in low pixels, of offsets divided by R: what was
         not in the calibration.
     free_px
-        By how many low pixels, at the corner, the lenses may bend otherwise than was calibrated:
-        the polynomials are held to that.
+        By how many low pixels, at the corner, the radial distortions may differ from what was
+        calibrated: they are held to that.
     residual_px
         Scatter of the blocks, in low pixels.
     blocks
@@ -149,27 +150,54 @@ def fit_session(fields: Sequence[Matches], start: SessionModel) -> SessionModel:
     low = np.concatenate([matches.low_px for matches in fields])
     high = np.concatenate([matches.high_px for matches in fields])
     flat_low = bent(low, start.low.distortion, start.low.radius_px)
-    flat_high = bent(high, start.high.distortion, start.high.radius_px)
-    design = np.hstack(
-        [flat_high, _terms(high / start.high.radius_px), -_terms(low / start.low.radius_px)]
+    per_axis = [_columns(low, high, start, axis) for axis in (0, 1)]
+    held = np.repeat(
+        [0.0, BEND_PX, 0.0, BEND_PX, start.free_px], [LINEAR, 2 * TERMS, LINEAR, 2 * TERMS, 2]
     )
     weights = np.ones(len(low))
     sigma = 0.05
     for _ in range(ROUNDS):
-        hold = SHARED * (sigma / start.free_px) ** 2
-        solution, residuals = _solved(design, flat_low, weights, owner, hold)
+        hold = np.divide(SHARED * sigma**2, held**2, out=np.zeros_like(held), where=held > 0)
+        solution, residuals = _solved(per_axis, flat_low, weights, owner, hold)
         length = np.sqrt((residuals**2).mean(axis=1))
         sigma = max(scatter(residuals), FLOOR_PX)
         weights = 1 / (1 + (length / (CAUCHY * sigma)) ** 2)
+    return _refined(start, solution, sigma, len(low))
+
+
+def _columns(low: Points, high: Points, start: SessionModel, axis: int) -> Points:
+    """Give what multiplies the unknowns in the equations of one axis, ``(n, 18)``.
+
+    A row of L, both polynomials, and both radial distortions in low pixels at the corner.
+    """
+    u, v = high / start.high.radius_px, low / start.low.radius_px
+    radial_high = (u @ start.linear.T)[:, axis] * (u**2).sum(axis=1) / _ratio(start)
+    radial_low = -v[:, axis] * (v**2).sum(axis=1)
+    flat_high = bent(high, start.high.distortion, start.high.radius_px)
+    return np.column_stack([flat_high, _terms(u), -_terms(v), radial_high, radial_low])
+
+
+def _ratio(model: SessionModel) -> float:
+    """Give low pixels per high pixel."""
+    return float(np.sqrt(abs(np.linalg.det(model.linear))))
+
+
+def _refined(start: SessionModel, solution: Points, sigma: float, blocks: int) -> SessionModel:
+    """Put the unknowns where they belong."""
+    own = LINEAR + 2 * TERMS
+    rows = [solution[axis * own : (axis + 1) * own] for axis in (0, 1)]
+    radial_high, radial_low = solution[2 * own :]
+    high_k = radial_high / (start.high.radius_px * _ratio(start))
+    low_k = radial_low / start.low.radius_px
     return SessionModel(
-        linear=solution[:LINEAR].T,
-        low=start.low,
-        high=start.high,
-        high_bend=solution[LINEAR : LINEAR + TERMS],
-        low_bend=solution[LINEAR + TERMS :],
+        linear=np.stack([row[:LINEAR] for row in rows]),
+        low=Lens(start.low.radius_px, start.low.distortion + float(low_k)),
+        high=Lens(start.high.radius_px, start.high.distortion + float(high_k)),
+        high_bend=np.stack([row[LINEAR : LINEAR + TERMS] for row in rows], axis=1),
+        low_bend=np.stack([row[LINEAR + TERMS :] for row in rows], axis=1),
         free_px=start.free_px,
         residual_px=sigma,
-        blocks=len(low),
+        blocks=blocks,
     )
 
 
@@ -194,9 +222,13 @@ def shift_of(model: SessionModel, matches: Matches) -> tuple[Points, Points]:
 
 
 def _solved(
-    design: Points, values: Points, weights: Points, owner: NDArray[np.int_], hold: float
+    per_axis: list[Points],
+    values: Points,
+    weights: Points,
+    owner: NDArray[np.int_],
+    hold: Points,
 ) -> tuple[Points, Points]:
-    """Solve weighted ridge equations, both axes at once, each field's mean taken off."""
+    """Solve the weighted, held equations of both axes, the mean of each field taken off."""
     first = np.concatenate([[0], np.flatnonzero(np.diff(owner)) + 1])
     total = np.add.reduceat(weights, first)
 
@@ -204,13 +236,17 @@ def _solved(
         mean = np.add.reduceat(columns * weights[:, None], first) / total[:, None]
         return np.asarray(columns - mean[owner])
 
-    inner, wanted = centred(design), centred(values)
-    weighted = inner * weights[:, None]
-    normal = weighted.T @ inner
-    held = np.zeros(len(normal))
-    held[LINEAR:] = hold
-    solution = np.linalg.solve(normal + np.diag(held), weighted.T @ wanted)
-    return np.asarray(solution), np.asarray(wanted - inner @ solution)
+    own = LINEAR + 2 * TERMS
+    normal, wanted = np.diag(hold), np.zeros(len(hold))
+    inner, target = [centred(design) for design in per_axis], centred(values)
+    where = [np.r_[axis * own : (axis + 1) * own, 2 * own, 2 * own + 1] for axis in (0, 1)]
+    for axis in (0, 1):
+        weighted = inner[axis] * weights[:, None]
+        normal[np.ix_(where[axis], where[axis])] += weighted.T @ inner[axis]
+        wanted[where[axis]] += weighted.T @ target[:, axis]
+    solution = np.linalg.solve(normal, wanted)
+    left = [target[:, axis] - inner[axis] @ solution[where[axis]] for axis in (0, 1)]
+    return np.asarray(solution), np.stack(left, axis=1)
 
 
 def _terms(at: Points) -> Points:

@@ -229,6 +229,22 @@ class Session:
             self.journal.record(entry)
         return entry
 
+    def reject(self, name: str, faults: tuple[str, ...]) -> None:
+        """Reject a captured field afterwards: it stays until a better one takes its place.
+
+        Raises
+        ------
+        SessionError
+            The field was not captured, the session is open for reading only, or the system refused.
+        """
+        self._refuse_unlocked()
+        entry = self.entries.get(name)
+        if entry is None or entry.event == "skipped":
+            msg = f"{self.folder}: field {name} was not captured"
+            raise SessionError(msg)
+        with self._told(self.journal.path):
+            self.journal.record(replace(entry, faults=faults))
+
     def keep(self, name: str, data: bytes) -> None:
         """Put a file beside the fields, whole or not at all: the contact sheet, the summary.
 
