@@ -78,5 +78,6 @@ def green_of(image: Image, shading: Shading, full_scale: int) -> Floats:
 
 def stored(image: Floats, full_scale: int) -> Image:
     """Round to what a camera of that many bits could have given."""
-    whole = np.clip(np.rint(image), 0, full_scale)
+    whole = np.rint(image)
+    np.clip(whole, 0, full_scale, out=whole)
     return whole.astype(np.uint8) if full_scale <= 255 else whole.astype(np.uint16)

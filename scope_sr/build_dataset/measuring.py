@@ -37,7 +37,7 @@ class Looks:
     Attributes
     ----------
     clipped
-        Share of the pixels at full scale in some channel.
+        Share of the samples at full scale.
     bright
         Grey levels, per channel, that 0.5 % of the pixels exceed, shading off.
     thumb
@@ -59,6 +59,8 @@ class Measured:
         ``(2,)`` s of the map as the stage foretold it.
     matches
         Blocks that both show; none where the field was not found.
+    tissue_expected
+        Whether the low field shows texture where this one should lie.
     likeness, wide
         Of the search; `wide` where it was found only by looking everywhere.
     sharpness
@@ -71,6 +73,7 @@ class Measured:
     looks: Looks
     expected_px: NDArray[np.float64]
     found: bool
+    tissue_expected: bool
     matches: Matches
     likeness: float
     wide: bool
@@ -131,6 +134,7 @@ def _measure_high(
         looks=_looks(raw, small, high, setup),
         expected_px=expected,
         found=laid is not None,
+        tissue_expected=_texture_at(low, high.shape, model, expected),
         matches=laid.matches if laid else Matches(np.empty((0, 2)), np.empty((0, 2))),
         likeness=laid.likeness if laid else 0.0,
         wide=laid.wide if laid else False,
@@ -138,6 +142,14 @@ def _measure_high(
         colors_low=colors[0],
         colors_high=colors[1],
     )
+
+
+def _texture_at(
+    low: Floats, high_shape: tuple[int, ...], model: SessionModel, expected: NDArray[np.float64]
+) -> bool:
+    box = within(model, expected, high_shape, low.shape)
+    part = low[box.y : box.y + box.height, box.x : box.x + box.width]
+    return min(part.shape) >= THUMB_PX and thumb(part) is not None
 
 
 def _sharpness(
@@ -186,11 +198,10 @@ def _colors(
 
 
 def _looks(raw: Image, soft: Floats, green: Floats, setup: Setup) -> Looks:
-    full = raw >= setup.full_scale
-    clipped = full.any(axis=2) if raw.ndim == 3 else full
+    clipped = np.count_nonzero(raw >= setup.full_scale) / raw.size
     bright = np.percentile(soft[::4, ::4], BRIGHT_PERCENT, axis=(0, 1))
     return Looks(
-        clipped=float(clipped.mean()),
+        clipped=clipped,
         bright=tuple(float(level) for level in np.atleast_1d(bright)),
         thumb=thumb(green),
     )

@@ -20,7 +20,7 @@ from scope_sr.imaging.session_model import SessionModel, fit_session, shift_of
 from scope_sr.imaging.tissue import LEAST_GLASS
 from scope_sr.session import Session
 
-ACQUAINTED = 5  # fields registered without believing the stage, before all others are looked for
+ACQUAINTED = 6  # fields registered without believing the stage, before all others are looked for
 LEAST_SAMPLES = 200  # of colour
 MOST_SAMPLES = 60_000
 CLIPPED = 0.97  # of full scale: nearer, a blurred level may hold clipped pixels
@@ -75,8 +75,8 @@ class Shared:
 def pick_acquaintances(groups: Sequence[Group]) -> list[tuple[str, str]]:
     """Choose a few (low, high) fields, spread over the session."""
     pairs = [(group.low, high) for group in groups for high in group.highs]
-    step = max(1, len(pairs) // (2 * ACQUAINTED))
-    return pairs[step // 2 :: step][: 2 * ACQUAINTED]
+    step = max(1, len(pairs) // ACQUAINTED)
+    return pairs[step // 2 :: step][:ACQUAINTED]
 
 
 def acquaint(task: tuple[Setup, str, str]) -> tuple[Registration, NDArray[np.float64]] | None:

@@ -295,7 +295,7 @@ def _lie(
     if not len(field.matches):
         against.append(
             "not found: nothing in the low field looks like it"
-            if field.looks.thumb is not None
+            if field.looks.thumb is not None or field.tissue_expected
             else "tissue: nothing to see in it but glass"
         )
         return Lie(field.name, None, math.nan, field.looks.clipped, 0, tuple(against))

@@ -22,7 +22,7 @@ from scope_sr.session import Session
 WAVELENGTH_UM = 0.54  # green, where all geometry is measured
 PSF = 0.21  # sigma of a Gaussian like the incoherent PSF, in λ/NA
 REACH_UM = 12.0  # of the first search: stage, nosepiece and calibration are off by less
-CALIBRATED_PX, UNKNOWN_PX = 0.1, 3.0  # how far lenses may bend, where the record knows, or not
+LEAST_FREE_PX, UNKNOWN_PX = 0.03, 3.0  # how far lenses may bend at the corner, beside the record
 LARGEST_RATIO = 1.4  # of the pixels of the high image to those of the dataset: beyond, empty pixels
 SCALES = (2, 4)
 
@@ -92,14 +92,15 @@ def set_up(session: Session, name: str, scale: int) -> Setup:
     plan, record, camera = session.plan, session.record, session.rig.camera
     low, high = (record.objectives[objective] for objective in (plan.low, plan.high))
     radius = math.hypot(camera.width_px, camera.height_px) / 2
-    known = record.measured and low.distortion_sigma is not None
+    sigmas = [lens.distortion_sigma for lens in (low, high) if lens.distortion_sigma is not None]
+    free = 3 * max(sigmas) * radius if len(sigmas) == 2 else UNKNOWN_PX
     model = SessionModel.calibrated(
         np.asarray(np.linalg.solve(low.affine, high.affine)),
         Lens(radius, low.distortion),
         Lens(radius, high.distortion),
-        CALIBRATED_PX if known else UNKNOWN_PX,
+        min(max(free, LEAST_FREE_PX), UNKNOWN_PX),
     )
-    sigmas = [_softness_um(session, objective) for objective in (plan.low, plan.high)]
+    soft_um = [_softness_um(session, objective) for objective in (plan.low, plan.high)]
     return Setup(
         folder=session.folder,
         name=name,
@@ -108,7 +109,7 @@ def set_up(session: Session, name: str, scale: int) -> Setup:
         scale=scale,
         full_scale=camera.full_scale,
         model=model,
-        blur_px=math.sqrt(max(sigmas[0] ** 2 - sigmas[1] ** 2, 0.0)) / high.pixel_size_um,
+        blur_px=math.sqrt(max(soft_um[0] ** 2 - soft_um[1] ** 2, 0.0)) / high.pixel_size_um,
         reach_px=REACH_UM / low.pixel_size_um,
         low_um_per_px=low.pixel_size_um,
         high_um_per_px=high.pixel_size_um,

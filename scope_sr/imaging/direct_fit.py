@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from scope_sr.imaging.resample import resampled
 from scope_sr.imaging.robust import scatter
 
 Floats = NDArray[np.float64]
@@ -225,7 +226,7 @@ def _match(low: Plane, blurred: Plane, found: Floats, smoothing_px: float) -> Ma
     if mask.sum() < LEAST_PIXELS:
         return None
     x, y = u[..., 0].astype(np.float32), u[..., 1].astype(np.float32)
-    drawn = cv2.remap(blurred, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    drawn = resampled(blurred, x, y)
     part = low[corner[1] : corner[1] + size[1], corner[0] : corner[0] + size[0]]
     if smoothing_px:
         part = np.asarray(cv2.GaussianBlur(part, (0, 0), smoothing_px), np.float32)

@@ -6,6 +6,7 @@ fine detail and the correlation of a band do (notes/acquisition.md 3.4).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -125,7 +126,7 @@ def _local_likeness(
 
 def _correlation(a: Floats, b: Floats) -> float:
     if a.size < AROUND_PX**2:
-        return float("nan")
+        return math.nan
     energy = float((a * a).sum(dtype=np.float64) * (b * b).sum(dtype=np.float64))
     return float((a * b).sum(dtype=np.float64)) / max(energy, TINY) ** 0.5
 
@@ -134,7 +135,7 @@ def _sharpness(low: Floats, high: Floats, clear: NDArray[np.bool_]) -> float:
     """Compare fine detail with coarse: contrast and colour, which differ as well, drop out."""
     fine = _slope(_finest(low)[clear], _finest(high)[clear])
     coarse = _slope(_coarse_band(low)[clear], _coarse_band(high)[clear])
-    return float(fine / coarse) if coarse > TINY else float("nan")
+    return fine / coarse if coarse > TINY else math.nan
 
 
 def _finest(plane: Floats) -> Floats:
@@ -150,4 +151,4 @@ def _coarse_band(plane: Floats) -> Floats:
 def _slope(seen: Floats, foretold: Floats) -> float:
     """Regress one on the other: noise of what is seen does not count."""
     own = float((foretold * foretold).sum(dtype=np.float64))
-    return float((seen * foretold).sum(dtype=np.float64)) / own if own > TINY else float("nan")
+    return float((seen * foretold).sum(dtype=np.float64)) / own if own > TINY else math.nan

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scope_sr.imaging.affine import bent, radius_px, straightened
+from scope_sr.imaging.resample import resampled
 from scope_sr.imaging.robust import robust_lstsq
 from scope_sr.imaging.shift import BlockShifts, block_shifts, green, template_shift
 
@@ -101,13 +102,7 @@ def drawn_on_low(
     u = _into_high(bent(v, low_distortion, radius_px((columns, rows))), found, high.shape)
     last = np.array(high.shape[1::-1]) - 1
     at = (u + last / 2).astype(np.float32)
-    drawn = cv2.remap(
-        _for_low(high, found.linear),
-        at[..., 0],
-        at[..., 1],
-        cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    drawn = resampled(_for_low(high, found.linear), at[..., 0], at[..., 1])
     # a border of nan would also wipe the pixels that OpenCV computes in one go with those outside
     drawn[((at < 0) | (at > last)).any(axis=-1)] = math.nan
     return np.asarray(drawn, np.float32)

@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 LOG_SIGMA_PX = 1.0
 LEAST_OVERLAP = 0.12  # of the area, for a wide search: less agrees by chance
 TINY = 1e-12  # keeps pictures of nothing from dividing by zero
-UPSAMPLING = 20  # of the correlation peak; a parabola does the rest
+UPSAMPLING = 10  # of the correlation peak; a parabola does the rest
 REACH_PX = 3  # blocks are cut where they are expected, so their peak is near
 LEAST_SIDE_PX = 2 * REACH_PX + 3  # a peak and its neighbours do not fit into less
 
