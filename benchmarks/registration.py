@@ -12,6 +12,8 @@ the high one blurred to the low one's PSF. SimpleITK is left out where it is not
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import math
 import statistics
 import sys
@@ -26,10 +28,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from paired_sessions import TrueField, awkward_rig, session_of, truth_of
-
 from scope_sr.build_dataset.light import green_of, shading_of
 from scope_sr.build_dataset.setup import (
     Setup,
@@ -41,6 +39,13 @@ from scope_sr.build_dataset.setup import (
 from scope_sr.imaging.laying import covered, lay, softened
 from scope_sr.imaging.session_model import Matches, fit_session, shift_of
 from scope_sr.session import Session
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+paired: Any = importlib.import_module("paired_sessions")
+itk: Any = None
+with contextlib.suppress(ImportError):
+    itk = importlib.import_module("SimpleITK")
+features: Any = cv2  # its stubs do not know SIFT
 
 Plane = NDArray[np.float32]
 Points = NDArray[np.float64]
@@ -59,8 +64,8 @@ def main() -> None:
         seconds: dict[str, list[float]] = defaultdict(list)
         for seed in range(seeds):
             with tempfile.TemporaryDirectory() as folder:
-                rig = awkward_rig(seed, size_px, scale)
-                session = session_of(Path(folder), rig, rows=grid[0], columns=grid[1])
+                rig = paired.awkward_rig(seed, size_px, scale)
+                session = paired.session_of(Path(folder), rig, rows=grid[0], columns=grid[1])
                 judge(session, scale, errors, seconds)
         print(f"x{scale}, {seeds} seeds, {size_px} px")
         for method, found in errors.items():
@@ -80,7 +85,7 @@ def judge(
     seconds: dict[str, list[float]],
 ) -> None:
     """Register the fields of a session by each method, and compare with the truth."""
-    setup, truth = set_up(session, "s", scale), truth_of(session)
+    setup, truth = set_up(session, "s", scale), paired.truth_of(session)
     fields = planes_of(session, setup)
     laid: dict[str, tuple[Matches, float]] = {}
     for name, (low, high) in fields.items():
@@ -117,7 +122,7 @@ def judge(
 class Truth:
     """Where green pixels of a low field lie in a high one, by the simulator's log."""
 
-    def __init__(self, low: TrueField, high: TrueField, scale: int, setup: Setup) -> None:
+    def __init__(self, low: Any, high: Any, scale: int, setup: Setup) -> None:
         self.low, self.high = low, high
         self.factor = scale / setup.ratio  # from original high pixels to those of the dataset
 
@@ -156,7 +161,7 @@ def affine_map(matrix: Points) -> Map:
 def affine_of_blocks(_low: Plane, _high: Plane, _setup: Setup, matches: Matches) -> Map | None:
     """Fit an affine to the blocks of the one field."""
     design = np.column_stack([matches.low_px, np.ones(len(matches))])
-    return affine_map(np.linalg.lstsq(design, matches.high_px, rcond=None)[0])
+    return affine_map(np.asarray(np.linalg.lstsq(design, matches.high_px, rcond=None)[0]))
 
 
 def phase(low: Plane, high: Plane, setup: Setup, _matches: Matches) -> Map | None:
@@ -185,14 +190,14 @@ def sift(low: Plane, high: Plane, setup: Setup, _matches: Matches) -> Map | None
     size = round(low.shape[1] * k), round(low.shape[0] * k)
     large = cv2.resize(low, size, interpolation=cv2.INTER_CUBIC)
     factor = np.array(size) / low.shape[::-1]
-    finder = cv2.SIFT_create(4000, 3, 0.04, 10, 1.6, True)
+    finder = features.SIFT_create(4000, 3, 0.04, 10, 1.6, True)
     soft = softened(high, setup.blur_px)
     points, words = zip(
         *(finder.detectAndCompute(_bytes(p), None) for p in (large, soft)), strict=True
     )
     if any(w is None or len(w) < 8 for w in words):
         return None
-    pairs = cv2.BFMatcher().knnMatch(words[0], words[1], k=2)
+    pairs = features.BFMatcher().knnMatch(words[0], words[1], k=2)
     good = [a for a, b in pairs if a.distance < 0.75 * b.distance]
     if len(good) < 8:
         return None
@@ -200,24 +205,23 @@ def sift(low: Plane, high: Plane, setup: Setup, _matches: Matches) -> Map | None
     other = np.array([points[1][m.trainIdx].pt for m in good])
     own = (own + 0.5) / factor - 0.5 - (np.array(low.shape[::-1]) - 1) / 2
     other = other - (np.array(high.shape[::-1]) - 1) / 2
-    matrix, _ = cv2.estimateAffine2D(
+    matrix, _ = features.estimateAffine2D(
         own, other, method=cv2.RANSAC, ransacReprojThreshold=1.5, refineIters=50
     )
-    return affine_map(matrix.T) if matrix is not None else None
+    return affine_map(np.asarray(matrix.T)) if matrix is not None else None
 
 
 def simple_itk(low: Plane, high: Plane, setup: Setup, matches: Matches) -> Map | None:
     """Let SimpleITK find an affine by correlation, begun where the blocks say."""
-    itk: Any = SimpleITK
     itk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     fixed = _cut_about(low, matches)
-    moving = SimpleITK.GetImageFromArray(softened(high, setup.blur_px))
-    method = SimpleITK.ImageRegistrationMethod()
+    moving = itk.GetImageFromArray(softened(high, setup.blur_px))
+    method = itk.ImageRegistrationMethod()
     method.SetMetricAsCorrelation()
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-5, 300)
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetInterpolator(SimpleITK.sitkLinear)
-    start = SimpleITK.AffineTransform(2)
+    method.SetInterpolator(itk.sitkLinear)
+    start = itk.AffineTransform(2)
     back = np.linalg.inv(setup.model.linear)
     low_middle, high_middle = ((np.array(p.shape[::-1]) - 1) / 2 for p in (low, high))
     shift = np.rint(np.median(matches.low_px - matches.high_px @ setup.model.linear.T, axis=0))
@@ -238,20 +242,16 @@ def simple_itk(low: Plane, high: Plane, setup: Setup, matches: Matches) -> Map |
 
 def _cut_about(low: Plane, matches: Matches) -> Any:
     """Cut the low image to what the blocks cover; its origin stays that of the whole."""
-    import SimpleITK
-
     at = matches.low_px + (np.array(low.shape[::-1]) - 1) / 2
     first = np.maximum(np.floor(at.min(axis=0)).astype(int) - 16, 0)
     last = np.minimum(np.ceil(at.max(axis=0)).astype(int) + 16, low.shape[::-1])
-    image = SimpleITK.GetImageFromArray(
-        np.ascontiguousarray(low[first[1] : last[1], first[0] : last[0]])
-    )
+    image = itk.GetImageFromArray(np.ascontiguousarray(low[first[1] : last[1], first[0] : last[0]]))
     image.SetOrigin(first.astype(float).tolist())
     return image
 
 
-def _bytes(plane: Plane) -> NDArray[np.uint8]:
-    return np.clip(np.rint(plane), 0, 255).astype(np.uint8)
+def _bytes(plane: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.asarray(np.clip(np.rint(plane), 0, 255), np.uint8)
 
 
 PEERS: dict[str, Callable[[Plane, Plane, Setup, Matches], Map | None]] = {
@@ -259,11 +259,7 @@ PEERS: dict[str, Callable[[Plane, Plane, Setup, Matches], Map | None]] = {
     "phase correlation (shift only)": phase,
     "SIFT + RANSAC affine": sift,
 }
-try:
-    import SimpleITK
-except ImportError:
-    pass
-else:
+if itk is not None:
     PEERS["SimpleITK affine, correlation"] = simple_itk
 
 

@@ -205,7 +205,7 @@ def test_a_build_broken_off_goes_on_to_the_same_dataset(
 
     with pytest.raises(PulledError):
         build(good.folder, tmp_path / "ds", tell=pull)
-    with pytest.raises(InputError, match="holds no|no dataset there"):
+    with pytest.raises(InputError, match="no dataset there"):
         Dataset.open(tmp_path / "ds")
     with pytest.raises(InputError, match="--resume"):
         build(good.folder, tmp_path / "ds")

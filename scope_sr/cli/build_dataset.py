@@ -14,7 +14,7 @@ import click
 from scope_sr.cli.options import INTERRUPTED, FolderType
 
 if TYPE_CHECKING:
-    from scope_sr.build_dataset.run import Built
+    from scope_sr.build_dataset import Built
     from scope_sr.dataset import Dataset
 
 Tell = Callable[[str, int, int], None]
@@ -156,13 +156,13 @@ def _build(
     out: Path,
     **options: Any,
 ) -> Built:
-    from scope_sr.build_dataset.parallel import usual_workers
-    from scope_sr.build_dataset.run import (
+    from scope_sr.build_dataset import (
         from_images,
         from_masks,
         from_pairs,
         from_sessions,
     )
+    from scope_sr.build_dataset.parallel import usual_workers
     from scope_sr.config import load_rig
 
     options["count"] = workers or usual_workers()

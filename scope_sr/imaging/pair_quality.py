@@ -128,7 +128,7 @@ def _correlation(a: Floats, b: Floats) -> float:
     if a.size < AROUND_PX**2:
         return math.nan
     energy = float((a * a).sum(dtype=np.float64) * (b * b).sum(dtype=np.float64))
-    return float((a * b).sum(dtype=np.float64)) / max(energy, TINY) ** 0.5
+    return float((a * b).sum(dtype=np.float64)) / math.sqrt(max(energy, TINY))
 
 
 def _sharpness(low: Floats, high: Floats, clear: NDArray[np.bool_]) -> float:

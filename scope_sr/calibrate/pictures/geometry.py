@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.calibrate.pictures.drawing import (
+from scope_sr.calibrate.words import brief, plus_minus
+from scope_sr.drawing import (
     BLUE,
     GREY,
     INK,
@@ -22,7 +23,6 @@ from scope_sr.calibrate.pictures.drawing import (
     save,
     sheet,
 )
-from scope_sr.calibrate.words import brief, plus_minus
 from scope_sr.imaging.affine import rotation_rad
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.calibrate.pictures.drawing import (
+from scope_sr.calibrate.words import brief, plus_minus
+from scope_sr.drawing import (
     BLUE,
     GREEN,
     GREY,
@@ -22,7 +23,6 @@ from scope_sr.calibrate.pictures.drawing import (
     save,
     sheet,
 )
-from scope_sr.calibrate.words import brief, plus_minus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
