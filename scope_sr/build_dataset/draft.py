@@ -8,6 +8,7 @@ that was broken off gives the same bytes.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
@@ -150,6 +151,21 @@ def refusals(path: Path) -> Any:
         raise DatasetError(msg) from error
 
 
+def put(folder: Path, name: str, data: bytes) -> str:
+    """Store an image of a dataset, whole or not at all, and give its SHA-256.
+
+    Raises
+    ------
+    DatasetError
+        The system refused to write.
+    """
+    path = folder / name
+    with refusals(path):
+        disk.make_folders([path.parent])
+        disk.store(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
 def _refuse_occupied(folder: Path, *, resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
         msg = f"{folder} is a file; choose another --out"
@@ -188,6 +204,8 @@ def _take_up(folder: Path, job: dict[str, Any]) -> None:
     if before.exists():
         _refuse_other_job(folder, json.loads(before.read_bytes()), job)
     else:
+        if finished.exists():
+            _refuse_other_job(folder, _job_of(Dataset.open(folder).header, job), job)
         work.mkdir(exist_ok=True)
         disk.store(before, json.dumps(job, indent=2).encode())
     if finished.exists():
@@ -197,6 +215,21 @@ def _take_up(folder: Path, job: dict[str, Any]) -> None:
         disk.store(known / DATASET, finished.read_bytes())
         # from here on the folder is no dataset until the new one is whole
         finished.unlink()
+
+
+def _job_of(header: Header, job: dict[str, Any]) -> dict[str, Any]:
+    """Say by which job a finished dataset was made, as far as it tells and `job` cares."""
+    source = header.sources[0]
+    found = {**job, "kind": header.kind, "from": source.kind.removesuffix("s") + "s"}
+    if job.get("scale"):
+        found["scale"] = header.scale
+    if job.get("asked"):
+        found["asked"] = header.scale
+    if "optics" in job:
+        found["optics"] = source.facts
+    if job["licence"] or source.kind != "masks":  # a layout of masks has a licence of its own
+        found["licence"] = source.licence
+    return found
 
 
 def _refuse_other_job(folder: Path, before: dict[str, Any], job: dict[str, Any]) -> None:

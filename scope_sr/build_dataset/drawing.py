@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr import disk
+from scope_sr.build_dataset.draft import put
 from scope_sr.build_dataset.gates import gate, reasons
+from scope_sr.build_dataset.judging import compared, filled, good_cells, made_small
 from scope_sr.build_dataset.light import (
     Floats,
     Image,
@@ -24,13 +24,12 @@ from scope_sr.build_dataset.light import (
 from scope_sr.build_dataset.pooling import Shared
 from scope_sr.build_dataset.setup import Setup, steps_of
 from scope_sr.dataset import Gate, Pair, Split
-from scope_sr.dataset.cells import CELL_PX, pack, shape_of
+from scope_sr.dataset.cells import CELL_PX, pack
 from scope_sr.dataset.fields import to_tiff
 from scope_sr.dataset.index import Place
 from scope_sr.dataset.splits import Area
 from scope_sr.imaging.color import apply_color_matrix
-from scope_sr.imaging.laying import Box, block_side, covered, draw, softened
-from scope_sr.imaging.pair_quality import Comparison, compare
+from scope_sr.imaging.laying import Box, covered, draw, softened
 from scope_sr.imaging.session_model import SessionModel
 from scope_sr.imaging.shift import green
 from scope_sr.imaging.tissue import MEASURED_DENSITY, TISSUE_DENSITY, tissue_mask
@@ -38,9 +37,8 @@ from scope_sr.session import Session
 
 TISSUE_UM = 5.0  # sigma that bridges the pale gaps within tissue
 GLASS_SHARE = 0.05  # of a field must be glass for its level to be told
-BAD_CELL_PX = 0.75  # a block that is off by more, in high pixels, spoils its cells
-ALIKE_CELL = 0.6  # likewise where the neighbourhood correlates less
 SPECK_UM2 = 100.0
+COARSE = 4  # low pixels on a side of what tissue is told on
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +81,7 @@ def draw_group(task: GroupTask) -> tuple[Pair, ...]:
     drawn = [_draw_pair(scene, lie) for lie in task.lies]
     if not any(pair.accepted for pair in drawn):
         return tuple(replace(pair, low="") for pair in drawn)
-    sha = _store(task.out, _file("low", setup.name, task.low), low, setup.low_um_per_px)
+    sha = put(task.out, _file("low", setup.name, task.low), to_tiff(low, setup.low_um_per_px))
     return tuple(
         replace(pair, low_sha256=sha) if pair.accepted else replace(pair, low="") for pair in drawn
     )
@@ -106,8 +104,7 @@ def _draw_pair(scene: _Scene, lie: Lie) -> Pair:
     if lie.shift_px is None or lie.reasons:
         return replace(pair, reasons=lie.reasons)
     high, box, inside = _drawn(scene, lie)
-    comparison = _compared(scene.low, high, box, inside, setup)
-    gates, cells = _judged(scene, lie, high, box, inside, comparison)
+    gates, cells = _judged(scene, lie, high, box, inside)
     cells, split = _allotted(scene, box, cells)
     gates["usable"] = gate("usable", float(cells.mean()) if cells.size else 0.0)
     pair = replace(
@@ -120,7 +117,7 @@ def _draw_pair(scene: _Scene, lie: Lie) -> Pair:
     if pair.reasons:
         return pair
     name = _file("high", setup.name, lie.name)
-    sha = _store(task.out, name, high, setup.low_um_per_px / setup.scale)
+    sha = put(task.out, name, to_tiff(high, setup.low_um_per_px / setup.scale))
     return replace(pair, high=name, high_sha256=sha, cells=pack(cells), split=split)
 
 
@@ -188,36 +185,18 @@ def _matched(drawn: Floats, matrix: NDArray[np.float64]) -> Floats:
     return np.asarray(drawn * matrix[0, 0] + matrix[0, 1], np.float32)
 
 
-def _compared(
-    low: Image, high: Image, box: Box, inside: NDArray[np.bool_], setup: Setup
-) -> Comparison:
-    """Compare the finished images: the high one made as soft and as small as the low one."""
-    levels = np.float32(255 / setup.full_scale)
-    part = green(_cut(low, box)) * levels
-    # the mean of scale x scale pixels blurs as well
-    blur = setup.blur_px * setup.scale / setup.ratio
-    rest = math.sqrt(max(blur**2 - (setup.scale**2 - 1) / 12, 0.0))
-    size = box.width, box.height
-    small = cv2.resize(softened(green(high) * levels, rest), size, interpolation=cv2.INTER_AREA)
-    whole = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.999
-    return compare(np.asarray(part), np.asarray(small), whole, block_side(box))
-
-
 def _judged(
-    scene: _Scene,
-    lie: Lie,
-    high: Image,
-    box: Box,
-    inside: NDArray[np.bool_],
-    comparison: Comparison,
+    scene: _Scene, lie: Lie, high: Image, box: Box, inside: NDArray[np.bool_]
 ) -> tuple[dict[str, Gate], NDArray[np.bool_]]:
     """Hold a pair against its gates, and mark the cells that may be used."""
-    task, k = scene.task, scene.task.setup.scale
-    low = _cut(scene.low, box)
-    size = box.width, box.height
-    small = cv2.resize(high, size, interpolation=cv2.INTER_AREA)
-    whole = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.999
-    tissue = _cut(scene.tissue, box)
+    task, setup = scene.task, scene.task.setup
+    k = setup.scale
+    low, tissue, whole = _cut(scene.low, box), _cut(scene.tissue, box), filled(inside, k)
+    comparison = compared(
+        low, high, whole, scale=k, blur_px=setup.blur_px * k / setup.ratio,
+        levels=np.float32(255 / setup.full_scale),
+    )  # fmt: skip
+    small = made_small(high, k, 0.0)
     blank_low, blank_high = _blanks(low, small, whole & ~tissue, task.shared)
     values = {
         "shift_px": k * comparison.shift_px,
@@ -232,30 +211,10 @@ def _judged(
         "blank_low": blank_low,
         "blank_high": blank_high,
     }
-    cells = _good_cells(comparison, whole, scene, box, k)
+    clipped = _cut(scene.raw, box) >= setup.full_scale
+    bad = ~whole | (clipped.any(axis=2) if clipped.ndim == 3 else clipped)
+    cells = good_cells(comparison, bad, k)
     return {name: gate(name, value) for name, value in values.items()}, cells
-
-
-def _good_cells(
-    comparison: Comparison, whole: NDArray[np.bool_], scene: _Scene, box: Box, scale: int
-) -> NDArray[np.bool_]:
-    """Mark the cells that both images show alike: folds, dirt and clipped light are left out."""
-    rows, columns = shape_of(box.width, box.height)
-    bad = ~whole
-    bad |= np.nan_to_num(comparison.local, nan=1.0) < ALIKE_CELL
-    raw = _cut(scene.raw, box)
-    full = raw >= scene.task.setup.full_scale
-    bad |= full.any(axis=2) if raw.ndim == 3 else full
-    cells = bad[: rows * CELL_PX, : columns * CELL_PX].reshape(rows, CELL_PX, columns, CELL_PX)
-    good = np.asarray(~cells.any(axis=(1, 3)))
-    shifts = comparison.shifts
-    far = scale * np.hypot(*shifts.shift_px.T) > BAD_CELL_PX if len(shifts) else np.zeros(0, bool)
-    reach = block_side(box) / 4
-    for x, y in shifts.at_px[far] + (np.array([box.width, box.height]) - 1) / 2:
-        first_x, last_x = (max(0, int((x + side * reach) // CELL_PX)) for side in (-1, 1))
-        first_y, last_y = (max(0, int((y + side * reach) // CELL_PX)) for side in (-1, 1))
-        good[first_y : last_y + 1, first_x : last_x + 1] = False
-    return good
 
 
 def _allotted(scene: _Scene, box: Box, cells: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Split]:
@@ -289,12 +248,16 @@ def _blanks(
 
 
 def _tissue(low: Image, shared: Shared, setup: Setup) -> NDArray[np.bool_]:
-    pixel_um = setup.low_um_per_px
-    density = MEASURED_DENSITY if shared.glass_known else TISSUE_DENSITY
-    return tissue_mask(
-        low, shared.glass_dn, TISSUE_UM / pixel_um, density=density,
+    """Mark tissue, to four pixels: it is smoothed over more than that."""
+    size = low.shape[1], low.shape[0]
+    small = cv2.resize(low, (size[0] // COARSE, size[1] // COARSE), interpolation=cv2.INTER_AREA)
+    pixel_um = setup.low_um_per_px * COARSE
+    mask = tissue_mask(
+        np.asarray(small, np.float32), shared.glass_dn, TISSUE_UM / pixel_um,
+        density=MEASURED_DENSITY if shared.glass_known else TISSUE_DENSITY,
         speck_px=SPECK_UM2 / pixel_um**2,
     )  # fmt: skip
+    return np.asarray(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0)
 
 
 def _affine(
@@ -307,13 +270,6 @@ def _affine(
     offset = at[0] + middle - linear @ middle
     rows = [tuple(map(float, (*linear[axis], offset[axis]))) for axis in (0, 1)]
     return (rows[0], rows[1])  # type: ignore[return-value]
-
-
-def _store(out: Path, name: str, image: Image, um_per_px: float) -> str:
-    data = to_tiff(image, um_per_px)
-    disk.make_folders([(out / name).parent])
-    disk.store(out / name, data)
-    return hashlib.sha256(data).hexdigest()
 
 
 def _cut(image: NDArray, box: Box) -> NDArray:

@@ -42,6 +42,11 @@ class Found:
     files: tuple[tuple[Path, ...], ...]
     problems: tuple[str, ...] = ()
 
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """The names as the user knows them."""
+        return tuple(files[0].stem for files in self.files)
+
 
 def images_in(folder: Path) -> dict[str, Path]:
     """Find the images in a folder by their names without ending, in the order of their names.
@@ -52,7 +57,12 @@ def images_in(folder: Path) -> dict[str, Path]:
         There is no such folder, no image in it, or two of one name.
     """
     try:
-        images = [path for path in folder.iterdir() if path.suffix.lower() in ENDINGS]
+        # macOS leaves a hidden ._image.png beside each image on drives of other systems
+        images = [
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+        ]
     except OSError as error:
         msg = f"{folder}: {reason(error)}; name a folder of images"
         raise InputError(msg) from error

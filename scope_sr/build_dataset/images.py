@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr import disk
-from scope_sr.build_dataset.draft import Draft
+from scope_sr.build_dataset.draft import Draft, put
 from scope_sr.build_dataset.files import Found, fit_names, images_in
-from scope_sr.build_dataset.pairs import groups_of
+from scope_sr.build_dataset.pairs import groups_of, without_twins
 from scope_sr.build_dataset.parallel import Workers
 from scope_sr.build_dataset.people import Whose
 from scope_sr.build_dataset.pixels import picture
@@ -39,6 +38,7 @@ Image = NDArray[np.uint8] | NDArray[np.uint16]
 
 LEAST_PX = 32  # of a side of the low image
 FULL_SCALE = 255
+FULL_WELL_E, READ_NOISE_E = 10_000.0, 6.0  # of a usual camera, where none was measured
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ def optics_of(rig: Rig, asked: int | None) -> Optics:
         low=rig.low,
         high=rig.high,
         scale=scale,
-        high_um_per_px=lens.pixel_size_um,
+        high_um_per_px=_rounded(lens.pixel_size_um),
         numerical_aperture=rig.objectives[rig.low].numerical_aperture,
-        variance=variance,
+        variance=(_rounded(variance[0]), _rounded(variance[1])),
         noise=noise,
     )
 
@@ -143,6 +143,7 @@ def build_from_images(
     for number, pair in enumerate(pool.each(make_pair, tasks), start=1):
         pairs.append(pair)
         tell("making low images", number, len(tasks))
+    pairs = without_twins(draft.folder, pairs)
     digest = hashlib.sha256("".join(str(pair.facts.get("sha256")) for pair in pairs).encode())
     header = Header(
         kind="pairs",
@@ -185,10 +186,7 @@ def make_pair(task: ImageTask) -> Pair:
     names, shas = [], []
     for side, one, um in (("low", low, pixel_um * task.optics.scale), ("high", high, pixel_um)):
         names.append(f"{side}/{task.source}/{task.name}.tif")
-        written = to_tiff(one, um)
-        disk.make_folders([(task.out / names[-1]).parent])
-        disk.store(task.out / names[-1], written)
-        shas.append(hashlib.sha256(written).hexdigest())
+        shas.append(put(task.out, names[-1], to_tiff(one, um)))
     return replace(
         pair,
         low=names[0],
@@ -231,16 +229,20 @@ def _low_of(high: NDArray[np.uint8], optics: Optics, seed: int) -> NDArray[np.ui
 
 
 def _variance(rig: Rig, record: CalibrationRecord) -> tuple[tuple[float, float], str]:
-    """Give the noise in grey levels of 8 bits: as measured, else as the rig's simulation says."""
+    """Give the noise in grey levels of 8 bits: as measured, else as usual cameras have it."""
     levels = FULL_SCALE / rig.camera.full_scale
     if record.camera is not None:
         green = len(record.camera.gain_e_per_dn) // 2
         slope = levels / record.camera.gain_e_per_dn[green]
         return (slope, record.camera.variance_dn2[green] * levels**2), "measured on the rig"
-    camera = rig.simulation.camera
-    per_e = FULL_SCALE / camera.full_well_e
-    said = f"{camera.full_well_e:g} e full well, {camera.read_noise_e:g} e read noise"
-    return (per_e, (camera.read_noise_e * per_e) ** 2), f"assumed: {said}"
+    per_e = FULL_SCALE / FULL_WELL_E
+    said = f"{FULL_WELL_E:g} e full well, {READ_NOISE_E:g} e read noise"
+    return (per_e, (READ_NOISE_E * per_e) ** 2), f"assumed: {said}; calibrate the rig to know it"
+
+
+def _rounded(value: float) -> float:
+    """Keep as many figures as the dataset keeps: a later run compares."""
+    return float(f"{value:.9g}")
 
 
 def _folded(index: NDArray[np.int_], size: int) -> NDArray[np.int_]:

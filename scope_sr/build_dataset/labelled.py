@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scope_sr.build_dataset.draft import Draft
+from scope_sr.build_dataset.draft import Draft, refusals
 from scope_sr.build_dataset.files import fit_names
 from scope_sr.build_dataset.masks import Case, Layout, write_case
 from scope_sr.build_dataset.pairs import groups_of
@@ -69,7 +69,8 @@ def _of(case: Case, whose: Mapping[str, Whose] | None) -> Case:
 
 
 def _write(folder: Path, source: str, case: Case) -> Labelled:
-    return write_case(case, folder, source)
+    with refusals(folder):
+        return write_case(case, folder, source)
 
 
 def _without_twins(items: list[Labelled]) -> list[Labelled]:

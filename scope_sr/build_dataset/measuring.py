@@ -38,14 +38,11 @@ class Looks:
     ----------
     clipped
         Share of the samples at full scale.
-    bright
-        Grey levels, per channel, that 0.5 % of the pixels exceed, shading off.
     thumb
         ``(24, 24)`` float32, band-passed and of unit length; None where it shows no texture.
     """
 
     clipped: float
-    bright: tuple[float, ...]
     thumb: Floats | None
 
 
@@ -64,9 +61,9 @@ class Measured:
     likeness, wide
         Of the search; `wide` where it was found only by looking everywhere.
     sharpness
-        See :class:`scope_sr.imaging.pair_quality.Comparison`; nan where it was not found.
+        See :class:`scope_sr.imaging.pair_quality.Comparison`; nan where it was not measured.
     colors_low, colors_high
-        ``(n, channels)`` grey levels of the same points, blurred.
+        ``(n, channels)`` grey levels of the same points, blurred; none but of samples.
     """
 
     name: str
@@ -84,54 +81,61 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class GroupMeasured:
-    """A low field and the high fields in it."""
+    """A low field and the high fields in it.
+
+    ``bright`` are the grey levels, per channel, that 0.5 % of the low pixels exceed, shading off.
+    """
 
     low: str
     looks: Looks
+    bright: tuple[float, ...]
     highs: tuple[Measured, ...]
 
 
-def measure_group(task: tuple[Setup, SessionModel, NDArray[np.float64], Group]) -> GroupMeasured:
-    """Read a low field and the high fields in it, and find where they lie.
+@dataclass(frozen=True, eq=False)
+class MeasureTask:
+    """A group to be read: the map to begin with, and what all fields lie off the stage's word.
 
-    `task` is the session's setup, the map to begin with, by how many low pixels all fields lie off
-    what the stage foretells, and the group.
+    Of the `samples` colours and sharpness are measured too: what all share needs no more.
     """
-    setup, model, offset_px, group = task
+
+    setup: Setup
+    model: SessionModel
+    offset_px: NDArray[np.float64]
+    group: Group
+    samples: frozenset[str]
+
+
+def measure_group(task: MeasureTask) -> GroupMeasured:
+    """Read a low field and the high fields in it, and find where they lie."""
+    setup, group = task.setup, task.group
     session = opened(setup.folder)
     raw = session.read(group.low)
     shading = shading_of(setup.folder, setup.low)
     low = green_of(raw, shading, setup.full_scale)
     soft = softened(corrected(raw, shading), BLUR_PX)
-    highs = tuple(
-        _measure_high(setup, model, expected_px(session, model, name) + offset_px, name, low, soft)
-        for name in group.highs
-    )
-    return GroupMeasured(group.low, _looks(raw, soft, low, setup), highs)
+    highs = tuple(_measure_high(task, name, low, soft) for name in group.highs)
+    bright = np.atleast_1d(np.percentile(soft[::4, ::4], BRIGHT_PERCENT, axis=(0, 1)))
+    return GroupMeasured(group.low, _looks(raw, low, setup), tuple(bright.tolist()), highs)
 
 
-def _measure_high(
-    setup: Setup,
-    model: SessionModel,
-    expected: NDArray[np.float64],
-    name: str,
-    low: Floats,
-    low_soft: Floats,
-) -> Measured:
-    raw = opened(setup.folder).read(name)
+def _measure_high(task: MeasureTask, name: str, low: Floats, low_soft: Floats) -> Measured:
+    setup, model, session = task.setup, task.model, opened(task.setup.folder)
+    expected = expected_px(session, model, name) + task.offset_px
+    raw = session.read(name)
     shading = shading_of(setup.folder, setup.high)
     high = green_of(raw, shading, setup.full_scale)
-    small = _decimated(corrected(raw, shading), setup)
     laid = lay(low, high, model, expected, setup.blur_px, setup.reach_px)
     none = np.empty((0, low_soft.shape[2] if low_soft.ndim == 3 else 1), np.float32)
     colors, sharp = (none, none), float("nan")
-    if laid is not None and len(laid.matches):
+    if laid is not None and len(laid.matches) and name in task.samples:
+        small = _decimated(corrected(raw, shading), setup)
         shift, _ = shift_of(model, laid.matches)
         sharp = _sharpness(low, high, model, shift, setup)
         colors = _colors(low_soft, small, model, shift, high.shape)
     return Measured(
         name=name,
-        looks=_looks(raw, small, high, setup),
+        looks=_looks(raw, high, setup),
         expected_px=expected,
         found=laid is not None,
         tissue_expected=_texture_at(low, high.shape, model, expected),
@@ -197,14 +201,8 @@ def _colors(
     return lows.astype(np.float32), picked.reshape(-1, channels).astype(np.float32)
 
 
-def _looks(raw: Image, soft: Floats, green: Floats, setup: Setup) -> Looks:
-    clipped = np.count_nonzero(raw >= setup.full_scale) / raw.size
-    bright = np.percentile(soft[::4, ::4], BRIGHT_PERCENT, axis=(0, 1))
-    return Looks(
-        clipped=clipped,
-        bright=tuple(float(level) for level in np.atleast_1d(bright)),
-        thumb=thumb(green),
-    )
+def _looks(raw: Image, green: Floats, setup: Setup) -> Looks:
+    return Looks(np.count_nonzero(raw >= setup.full_scale) / raw.size, thumb(green))
 
 
 def thumb(green: Floats) -> Floats | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TypeVar
+
+from scope_sr.errors import DatasetError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -36,16 +40,28 @@ class Workers:
         """Give ``function(task)`` for each task, in the order of the tasks.
 
         Only a few tasks are under way at any time, however many there are.
+
+        Raises
+        ------
+        DatasetError
+            A process was ended from outside; what `function` raises comes as it is.
         """
         waiting: deque[Future[Result]] = deque()
         left = iter(tasks)
         try:
             for task in left:
-                waiting.append(self._pool.submit(function, task))
+                with _deaf_to_ctrl_c():
+                    waiting.append(self._pool.submit(function, task))
                 if len(waiting) >= self._count + AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            msg = (
+                "a worker process was ended from outside, maybe for want of memory; the same"
+                " command with --resume goes on, with fewer --workers it needs less"
+            )
+            raise DatasetError(msg) from error
         finally:
             for future in waiting:
                 future.cancel()
@@ -65,9 +81,31 @@ def workers(count: int) -> Iterator[Workers]:
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment: a process begun in it is deaf to it from the first."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin() -> None:
     """Leave Ctrl-C to the parent, and the other processors to the other workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import cv2
 
     cv2.setNumThreads(1)
+
+
+def _end_with_parent() -> None:
+    """End this process when the parent was killed: nobody else would ever end it."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

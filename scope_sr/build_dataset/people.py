@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scope_sr.build_dataset.files import ENDINGS
 from scope_sr.config import reason
 from scope_sr.errors import InputError
 
@@ -41,6 +42,10 @@ def read_patients(path: Path | None, names: Sequence[str]) -> dict[str, Whose]:
     if path is None:
         return {name: Whose(*patient_and_slide(name)) for name in names}
     rows = _rows(path)
+    for name in list(rows):  # a row may name the file with its ending
+        stem, dot, ending = name.rpartition(".")
+        if dot + ending.lower() in ENDINGS:
+            rows.setdefault(stem, rows[name])
     missing = [name for name in names if name not in rows]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

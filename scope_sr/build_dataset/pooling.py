@@ -21,6 +21,7 @@ from scope_sr.imaging.tissue import LEAST_GLASS
 from scope_sr.session import Session
 
 ACQUAINTED = 6  # fields registered without believing the stage, before all others are looked for
+SAMPLED = 32  # fields of which colours and sharpness are measured
 LEAST_SAMPLES = 200  # of colour
 MOST_SAMPLES = 60_000
 CLIPPED = 0.97  # of full scale: nearer, a blurred level may hold clipped pixels
@@ -79,6 +80,13 @@ def pick_acquaintances(groups: Sequence[Group]) -> list[tuple[str, str]]:
     return pairs[step // 2 :: step][:ACQUAINTED]
 
 
+def pick_samples(groups: Sequence[Group]) -> frozenset[str]:
+    """Choose the high fields, spread over the session, that tell its colours and its sharpness."""
+    names = [high for group in groups for high in group.highs]
+    every = max(1, len(names) // SAMPLED)
+    return frozenset(names[::every])
+
+
 def acquaint(task: tuple[Setup, str, str]) -> tuple[Registration, NDArray[np.float64]] | None:
     """Register one field wherever it lies in its low one; gives also where it was expected."""
     setup, low_name, high_name = task
@@ -125,7 +133,7 @@ def pool(
     away = [shift_of(model, field.matches)[0] - field.expected_px for field in good]
     record = session.record
     known = record.objectives[setup.low].glass_dn
-    bright = np.array([group.looks.bright for group in groups])
+    bright = np.array([group.bright for group in groups])
     seen = np.maximum(bright.max(axis=0), LEAST_GLASS * setup.full_scale)
     usual = usual_sharpness(np.array([field.sharpness for field in good]))
     return Shared(

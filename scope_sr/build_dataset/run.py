@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from scope_sr.build_dataset.draft import Draft
+from scope_sr.build_dataset.files import Found, fit
 from scope_sr.build_dataset.images import build_from_images, optics_of, plan_images
 from scope_sr.build_dataset.labelled import build_from_masks
 from scope_sr.build_dataset.masks import find_layout
 from scope_sr.build_dataset.pairs import build_from_pairs, find_pairs, registration_json
 from scope_sr.build_dataset.parallel import workers
-from scope_sr.build_dataset.people import read_patients
+from scope_sr.build_dataset.people import Whose, read_patients
 from scope_sr.build_dataset.report import draw_pictures, write_report
 from scope_sr.build_dataset.reshoot import reshoot_list
 from scope_sr.build_dataset.sessions import (
@@ -89,9 +90,10 @@ def from_pairs(
 ) -> Built:
     """Build from pairs of image files of unknown geometry, of one name in two folders."""
     found = find_pairs(low, high)
-    whose = read_patients(patients, found.names)
+    whose = _whose(found, patients)
     job = {"kind": "pairs", "from": "pairs", "asked": scale, "licence": licence}
     with Draft.begin(out, job, resume=resume) as draft, workers(count) as pool:
+        _refuse_dropped(draft, [fit(low.absolute().name)])
         header, pairs = build_from_pairs(found, whose, draft, scale, licence, pool, tell)
         draft.write(REGISTRATION, registration_json(pairs))
         return Built(_finished(draft, header, pairs), remarks=found.problems)
@@ -112,9 +114,10 @@ def from_images(
     """Build from high-magnification images alone: the low ones are made by the rig's optics."""
     optics = optics_of(rig, scale)
     found = plan_images(folder)
-    whose = read_patients(patients, found.names)
+    whose = _whose(found, patients)
     job = {"kind": "pairs", "from": "images", "optics": optics.table(), "licence": licence}
     with Draft.begin(out, job, resume=resume) as draft, workers(count) as pool:
+        _refuse_dropped(draft, [fit(folder.absolute().name)])
         header, pairs = build_from_images(found, optics, whose, draft, licence, pool, tell)
         return Built(_finished(draft, header, pairs), remarks=found.problems)
 
@@ -134,8 +137,15 @@ def from_masks(
     whose = read_patients(patients, [case.name for case in layout.cases]) if patients else None
     job = {"kind": "nuclei", "from": "masks", "licence": licence}
     with Draft.begin(out, job, resume=resume) as draft, workers(count) as pool:
+        _refuse_dropped(draft, [fit(folder.absolute().name)])
         header, items = build_from_masks(folder, layout, whose, draft, licence, pool, tell)
         return Built(_finished(draft, header, items), remarks=layout.problems)
+
+
+def _whose(found: Found, patients: Path | None) -> dict[str, Whose]:
+    """Read whose tissue each image shows; the table has the names the user gave them."""
+    rows = read_patients(patients, found.titles)
+    return {name: rows[title] for name, title in zip(found.names, found.titles, strict=True)}
 
 
 def _finished(
@@ -160,7 +170,7 @@ def _finished(
 
 
 def _refuse_dropped(draft: Draft, names: Sequence[str]) -> None:
-    """Refuse to leave out a session that stands in the dataset: adding is not replacing."""
+    """Refuse to leave out a source that stands in the dataset: adding is not replacing."""
     known = [source.name for source in draft.known.header.sources] if draft.known else []
     for name in known:
         if name not in names:

@@ -16,6 +16,7 @@ from scope_sr.build_dataset.drawing import GroupTask, Lie, draw_group
 from scope_sr.build_dataset.measuring import (
     GroupMeasured,
     Measured,
+    MeasureTask,
     measure_group,
 )
 from scope_sr.build_dataset.parallel import Workers
@@ -26,6 +27,7 @@ from scope_sr.build_dataset.pooling import (
     begin_with,
     duplicates,
     pick_acquaintances,
+    pick_samples,
     pool,
 )
 from scope_sr.build_dataset.setup import (
@@ -247,7 +249,12 @@ def _measured(
     files = {group.low: _work_file(visit, group.low, "npz") for group in groups}
     kept = {low: data for low, file in files.items() if (data := draft.kept(file)) is not None}
     found = {low: from_npz(data) for low, data in kept.items()}
-    tasks = [(setup, model, offset, group) for group in groups if group.low not in found]
+    samples = pick_samples(groups)
+    tasks = [
+        MeasureTask(setup, model, offset, group, samples)
+        for group in groups
+        if group.low not in found
+    ]
     done, total = sum(len(g.highs) for g in found.values()), sum(len(g.highs) for g in groups)
     tell(f"{setup.name}: measuring", done, total)
     for measured in pool_of.each(measure_group, tasks):

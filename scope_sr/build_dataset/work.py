@@ -37,7 +37,12 @@ def to_npz(group: GroupMeasured) -> bytes:
                 "sharpness": field.sharpness,
             }
         )
-    table = {"low": group.low, "looks": _plain(group.looks, "low", arrays), "highs": highs}
+    table = {
+        "low": group.low,
+        "looks": _plain(group.looks, "low", arrays),
+        "bright": list(group.bright),
+        "highs": highs,
+    }
     arrays["table"] = np.frombuffer(json.dumps(table).encode(), np.uint8)
     stream = io.BytesIO()
     np.savez(stream, **arrays)  # type: ignore[arg-type]
@@ -66,15 +71,16 @@ def from_npz(data: bytes) -> GroupMeasured:
                     colors_high=arrays[f"{key}.colors_high"],
                 )
             )
-        return GroupMeasured(table["low"], _looks(table["looks"], "low", arrays), tuple(highs))
+        looks = _looks(table["looks"], "low", arrays)
+        return GroupMeasured(table["low"], looks, tuple(table["bright"]), tuple(highs))
 
 
 def _plain(looks: Looks, key: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     if looks.thumb is not None:
         arrays[f"{key}.thumb"] = looks.thumb
-    return {"clipped": looks.clipped, "bright": list(looks.bright)}
+    return {"clipped": looks.clipped}
 
 
 def _looks(row: dict[str, Any], key: str, arrays: Any) -> Looks:
     thumb = arrays[f"{key}.thumb"] if f"{key}.thumb" in arrays else None
-    return Looks(row["clipped"], tuple(row["bright"]), thumb)
+    return Looks(row["clipped"], thumb)

@@ -97,21 +97,29 @@ def build_dataset(**options: Any) -> None:
       scope-sr build-dataset --masks MoNuSeg --out nuclei
       scope-sr check ds                                             no tissue in two splits
     """
-    export = options.pop("export")
     _refuse_unclear(**options)
+    export = options.pop("export")
     try:
         with _progress() as tell:
             built = _build(tell=tell, **options)
             if export:
                 exported = _export(built.dataset, export, tell)
     except KeyboardInterrupt:
-        click.echo(f"\nStopped; {options['out']} is safe. Go on: the same with --resume.", err=True)
+        click.echo(f"\n{_stopped(options['out'])}", err=True)
         sys.exit(INTERRUPTED)
     _say(built)
     if export:
         click.echo(f"Patches: {exported}")
     if not any(item.accepted for item in built.dataset.items):
         sys.exit(1)
+
+
+def _stopped(out: Path) -> str:
+    from scope_sr.build_dataset.draft import JOB, WORK
+
+    if (out / WORK / JOB).exists():
+        return f"Stopped. What is done is safe in {out}; go on: the same with --resume"
+    return "Stopped before anything was built; begin again"
 
 
 def _refuse_unclear(
@@ -121,6 +129,8 @@ def _refuse_unclear(
     masks: Path | None,
     rig: str | None,
     scale: str | None,
+    out: Path,
+    export: str | None,
     **_: Any,
 ) -> None:
     given = [
@@ -138,6 +148,13 @@ def _refuse_unclear(
         raise click.UsageError(msg)
     if bool(rig) != bool(images):
         msg = "--images and --rig belong together: the low images are made by the rig's optics"
+        raise click.UsageError(msg)
+    if export == "basicsr" and masks:
+        msg = "--export basicsr: BasicSR reads pairs, not images with masks; choose imagefolder"
+        raise click.UsageError(msg)
+    place = _export_folder(out, export) if export else None
+    if place and place.exists() and (not place.is_dir() or any(place.iterdir())):
+        msg = f"--export: {place} is not empty; move it (nothing in it was touched)"
         raise click.UsageError(msg)
     if masks and scale:
         msg = "--scale: images with masks have no second magnification; leave it out"
@@ -179,9 +196,14 @@ def _build(
 def _export(dataset: Dataset, kind: Literal["basicsr", "imagefolder"], tell: Tell) -> Path:
     from scope_sr.dataset.export import export
 
-    folder = dataset.folder.with_name(f"{dataset.folder.name}-{kind}")
+    folder = _export_folder(dataset.folder, kind)
     export(dataset, kind, folder, EXPORT_PX, lambda done, total: tell("exporting", done, total))
     return folder
+
+
+def _export_folder(out: Path, kind: str) -> Path:
+    home = out.absolute()
+    return home.with_name(f"{home.name}-{kind}")
 
 
 @contextmanager

@@ -156,10 +156,10 @@ def within(
     return _clipped(first, last, low_shape)
 
 
-def block_side(box: Box) -> int:
-    """Choose the side of blocks for a part of the low image: enough blocks, each with tissue."""
-    short = min(box.width, box.height)
-    return 32 if short < 200 else 48 if short < 400 else 64
+def block_side(short_px: int) -> int:
+    """Choose the side of blocks for a picture's shorter side: enough blocks, each with tissue."""
+    sides = ((100, 16), (200, 32), (400, 48))
+    return next((side for below, side in sides if short_px < below), 64)
 
 
 def _search(
@@ -204,7 +204,7 @@ def _measure(low: Floats, soft: Floats, model: SessionModel, shift: Points) -> M
         return none
     drawn, _ = draw(soft, model, shift, box, low.shape)
     part = low[box.y : box.y + box.height, box.x : box.x + box.width]
-    shifts = block_shifts(part, drawn, side_px=block_side(box))
+    shifts = block_shifts(part, drawn, side_px=block_side(min(box.width, box.height)))
     if not len(shifts):
         return none
     centre = np.array([box.x, box.y]) + (np.array([box.width, box.height]) - 1) / 2

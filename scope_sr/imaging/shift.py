@@ -113,7 +113,7 @@ def template_shift(fixed: NDArray, template: NDArray) -> tuple[NDArray[np.float6
     Returns
     -------
     centre
-        ``(2,)`` whole and half pixels, x and y.
+        ``(2,)`` x and y, to a fraction of a pixel.
     likeness
         Normalised correlation there, 0..1.
     """
@@ -123,7 +123,17 @@ def template_shift(fixed: NDArray, template: NDArray) -> tuple[NDArray[np.float6
     surface = cv2.matchTemplate(whitened(fixed), wanted, cv2.TM_CCOEFF_NORMED)
     row, column = np.unravel_index(int(np.argmax(surface)), surface.shape)
     middle = (np.array(surface.shape[::-1]) - 1) / 2
-    return np.array([column, row]) - middle, float(surface[row, column])
+    rest = [_top(surface[row], int(column)), _top(surface[:, column], int(row))]
+    return np.array([column, row]) + rest - middle, float(surface[row, column])
+
+
+def _top(line: NDArray, at: int) -> float:
+    """Give where a parabola through a peak and its neighbours has its top, from the peak."""
+    if not 0 < at < len(line) - 1:
+        return 0.0
+    before, peak, after = (float(line[i]) for i in (at - 1, at, at + 1))
+    bend = before - 2 * peak + after
+    return (before - after) / (2 * bend) if bend < 0 else 0.0
 
 
 def block_shifts(
@@ -132,10 +142,11 @@ def block_shifts(
     expected_px: NDArray | None = None,
     *,
     side_px: int = 64,
+    step_px: int | None = None,
     least_likeness: float = 0.4,
     least_texture: float = 4.0,
 ) -> BlockShifts:
-    """Measure shifts in blocks that overlap by half.
+    """Measure shifts in blocks, which overlap by half if no other step is asked for.
 
     Parameters
     ----------
@@ -144,8 +155,8 @@ def block_shifts(
     expected_px
         ``(2,)`` shift of the whole, from image centre to image centre, right to 3 px; blocks are
         cut out accordingly.
-    side_px
-        Of a block.
+    side_px, step_px
+        Of a block, and from one to the next.
     least_likeness, least_texture
         Blocks below, in normalised correlation or in standard deviation of grey levels, show too
         little to be measured and are left out.
@@ -154,7 +165,8 @@ def block_shifts(
     between = (np.array(fixed.shape[::-1]) - np.array(moving.shape[::-1])) / 2
     expected = np.zeros(2) if expected_px is None else np.asarray(expected_px)
     whole = np.rint(expected - between).astype(int)
-    corners = _block_corners(fixed.shape, moving.shape, whole, side_px)
+    step = step_px or side_px // 2
+    corners = _block_corners(fixed.shape, moving.shape, whole, side_px, step)
     texture = _cut(np.asarray(fixed, np.float32), corners, side_px).std(axis=(1, 2))
     corners = corners[texture >= least_texture]
     if not len(corners):
@@ -202,14 +214,14 @@ def _refined(
 
 
 def _block_corners(
-    shape: tuple[int, ...], other: tuple[int, ...], whole: NDArray[np.int_], side: int
+    shape: tuple[int, ...], other: tuple[int, ...], whole: NDArray[np.int_], side: int, step: int
 ) -> NDArray[np.int_]:
     """Lay blocks over the part both pictures show; returns upper left corners (x, y) in `fixed`."""
     axes: list[NDArray] = []
     for axis in (0, 1):
         size, there, move = shape[1 - axis], other[1 - axis], int(whole[axis])
         low, high = max(0, -move), min(size, there - move) - side
-        count = max(0, (high - low) // (side // 2) + 1) if high >= low else 0
+        count = max(0, (high - low) // step + 1) if high >= low else 0
         axes.append(np.rint(np.linspace(low, high, count)).astype(int) if count else np.empty(0))
     x, y = np.meshgrid(*axes)
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(int)
