@@ -219,7 +219,7 @@ def _build(
     model, offset = begin_with(setup, _acquainted(setup, groups, pool_of, tell))
     measured = _measured(visit, setup, groups, model, offset, draft, pool_of, tell)
     shared = pool(setup, session, model, measured)
-    lies = _lies(session, shared, measured)
+    lies = place_fields(session, shared, measured)
     if allot.level == "area":
         allot.areas.setdefault(visit.whose.slide, _cut(session, measured))
     pairs = _drawn(visit, setup, shared, measured, lies, draft, pool_of, allot, tell)
@@ -265,7 +265,7 @@ def _measured(
     return [found[group.low] for group in groups]
 
 
-def _lies(
+def place_fields(
     session: Session, shared: Shared, measured: Sequence[GroupMeasured]
 ) -> dict[str, tuple[Lie, ...]]:
     """Place every field by the map of the session, and name those that cannot be right."""
