@@ -20,7 +20,9 @@ Floats = NDArray[np.float32]
 LOG_SIGMA_PX = 1.0
 LEAST_OVERLAP = 0.12  # of the area, for a wide search: less agrees by chance
 TINY = 1e-12  # keeps pictures of nothing from dividing by zero
-UPSAMPLING = 10  # of the correlation peak; a parabola does the rest
+UPSAMPLING = 20  # of the correlation peak; a parabola does the rest
+ROUGHLY = np.arange(-4, 5) / 4  # px about a whole peak; then finely about the best of these
+FINELY = np.arange(-6, 7) / UPSAMPLING
 REACH_PX = 3  # blocks are cut where they are expected, so their peak is near
 LEAST_SIDE_PX = 2 * REACH_PX + 3  # a peak and its neighbours do not fit into less
 
@@ -262,36 +264,47 @@ def _correlate(
 def _upsampled(
     spectra: NDArray[np.complexfloating], whole: NDArray[np.int_], shape: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Evaluate correlations on a fine grid about whole peaks, and interpolate; (row, column).
+    """Evaluate correlations on fine grids about whole peaks, and interpolate; (row, column)."""
+    rough = _correlation_at(spectra, whole[:, :1] + ROUGHLY, whole[:, 1:] + ROUGHLY, shape)
+    row, column = np.divmod(np.argmax(rough.reshape(len(rough), -1), axis=1), len(ROUGHLY))
+    about = whole + np.stack([ROUGHLY[row], ROUGHLY[column]], axis=1)
+    fine = _correlation_at(spectra, about[:, :1] + FINELY, about[:, 1:] + FINELY, shape)
+    row, column = np.divmod(np.argmax(fine.reshape(len(fine), -1), axis=1), len(FINELY))
+    row, column = (np.clip(best, 1, len(FINELY) - 2) for best in (row, column))
+    n = np.arange(len(fine))
+    height = fine[n, row, column]
+    rest_row = _vertex(fine[n, row - 1, column], height, fine[n, row + 1, column])
+    rest_column = _vertex(fine[n, row, column - 1], height, fine[n, row, column + 1])
+    rest = np.stack([FINELY[row] + rest_row, FINELY[column] + rest_column], axis=1)
+    return np.asarray(about + rest), height
+
+
+def _correlation_at(
+    spectra: NDArray[np.complexfloating],
+    at_row: NDArray[np.float64],
+    at_column: NDArray[np.float64],
+    shape: tuple[int, int],
+) -> NDArray[np.float64]:
+    """Evaluate correlations ``(n, rows asked for, columns asked for)`` at fractions of pixels.
 
     The matrix form of the Fourier sum (Guizar-Sicairos et al., Opt. Lett. 33:156, 2008).
     """
     rows, columns = shape
-    steps = np.arange(-UPSAMPLING, UPSAMPLING + 1) / UPSAMPLING
     f_row = fft.fftfreq(rows)
     f_column = fft.rfftfreq(columns)
     weight = np.full(len(f_column), 2.0)
     weight[0] = 1.0
     if columns % 2 == 0:
         weight[-1] = 1.0
-    at_row = whole[:, :1] + steps
-    at_column = whole[:, 1:] + steps
     down = np.exp(2j * np.pi * at_row[:, :, None] * f_row)
     across = np.exp(2j * np.pi * at_column[:, :, None] * f_column) * weight
-    fine = np.einsum("nir,nrc,njc->nij", down, spectra, across, optimize=True).real
-    fine /= rows * columns
+    found = np.einsum("nir,nrc,njc->nij", down, spectra, across, optimize=True).real
+    found /= rows * columns
     # windowed blocks overlap less the farther they are apart, which would draw every peak to zero
-    fine /= _window_overlap(at_row, rows)[:, :, None] * _window_overlap(at_column, columns)[:, None]
-    size = len(steps)
-    best = np.argmax(fine.reshape(len(fine), -1), axis=1)
-    row = np.clip(best // size, 1, size - 2)
-    column = np.clip(best % size, 1, size - 2)
-    n = np.arange(len(fine))
-    height = fine[n, row, column]
-    rest_row = _vertex(fine[n, row - 1, column], height, fine[n, row + 1, column])
-    rest_column = _vertex(fine[n, row, column - 1], height, fine[n, row, column + 1])
-    found = whole + np.stack([steps[row] + rest_row, steps[column] + rest_column], axis=1)
-    return found, height
+    overlap = (
+        _window_overlap(at_row, rows)[:, :, None] * _window_overlap(at_column, columns)[:, None]
+    )
+    return np.asarray(found / overlap)
 
 
 def _window_overlap(shift: NDArray, size: int) -> NDArray[np.float64]:
