@@ -15,6 +15,7 @@ from sessions import tree
 from scope_sr.build_dataset import run
 from scope_sr.build_dataset.setup import set_up
 from scope_sr.check import check
+from scope_sr.cli import cli
 from scope_sr.dataset import Dataset, Pair
 from scope_sr.dataset.folder import RESHOOT
 from scope_sr.errors import InputError
@@ -245,3 +246,67 @@ def test_sessions_are_added_and_nobody_changes_sides(
     assert any(name.startswith("second/") for name in after)
     with pytest.raises(InputError, match="name it too"):
         build(folder, out, resume=True)
+
+
+def test_reshoot_takes_again_what_the_dataset_asks_for(
+    slipped: tuple[Session, run.Built], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session, built = slipped
+    folder = tmp_path / "again"
+    shutil.copytree(session.folder, folder)
+    asked = ["acquire-pairs", "--reshoot", str(built.dataset.folder), "--out", str(folder)]
+    cli.main([*asked, "--dry-run"], standalone_mode=False)
+    assert f"{len(SLIPS)} fields of" in capsys.readouterr().out
+    assert not Session.open(folder).remaining()
+    cli.main([*asked, "--skip-check"], standalone_mode=False)
+    after = Session.open(folder)
+    assert not after.remaining()
+    taken = {name for name, entry in after.entries.items() if entry != session.entries[name]}
+    assert taken == SLIPS.keys()
+    cli.main([*asked, "--skip-check"], standalone_mode=False)  # nothing is left to take again
+    assert Session.open(folder).entries == after.entries
+    again = build(folder, tmp_path / "ds").dataset
+    assert sum(item.accepted for item in again.items) >= 15
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("scale", [2, 4])
+def test_ten_awkward_rigs(scale: int, tmp_path: Path) -> None:
+    """Every pair kept, at 512 px; benchmarks/registration.py judges held-out fields."""
+    errors, kept, good = [], 0, 0
+    for seed in range(10):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        rows = 2 if scale == 2 else 1
+        session = session_of(folder, awkward_rig(seed, 512, scale), rows=rows)
+        built = build(session.folder, folder / "ds").dataset
+        errors += errors_px(session, built)
+        with_tissue = [item for item in built.items if item.gates or not item.reasons]
+        good += len(with_tissue)
+        kept += sum(item.accepted for item in with_tissue)
+    assert np.median(errors) <= 0.03
+    assert np.percentile(errors, 95) <= 0.06
+    assert max(errors) <= 0.15
+    assert kept >= (0.95 if scale == 2 else 0.8) * good
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("scale", [2, 4])
+def test_ten_awkward_rigs_with_slips(scale: int, tmp_path: Path) -> None:
+    """Every pair that is defocused, of a wrong place or taken twice is rejected."""
+    for seed in range(10):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        slips = {
+            "low/r00c00": Slip(defocus_um=4.0 if seed % 2 else -4.0),
+            "high/r00c01-r00c00": Slip(defocus_um=1.3),
+            "high/r00c01-r00c01": Slip(defocus_um=-1.3),
+            "high/r00c01-r01c00": Slip(off_um=(40.0, 30.0)),
+            "high/r00c01-r01c01": Slip(stuck=True),
+        }
+        session = session_of(folder, awkward_rig(seed, 512, scale), rows=1, slips=slips)
+        for item in build(session.folder, folder / "ds").dataset.items:
+            hit = slips.keys() & {item.facts["low_step"], item.facts["high_step"]}
+            assert not (hit and item.accepted), (seed, item.name, item.gates)

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -49,13 +49,17 @@ class Draft:
         self.known = Dataset.open(known) if (known / DATASET).exists() else None
 
     @classmethod
-    def begin(cls, folder: Path, job: Mapping[str, Any], *, resume: bool) -> Draft:
+    def begin(
+        cls, folder: Path, job: Mapping[str, Any], sources: Collection[str], *, resume: bool
+    ) -> Draft:
         """Begin a dataset in a folder that is absent or empty, or go on with one.
 
         Parameters
         ----------
         job
             What makes the bytes of the dataset besides its sources; it must not change midway.
+        sources
+            Names of all sources; those that stand in the dataset must be among them.
 
         Raises
         ------
@@ -69,10 +73,10 @@ class Draft:
             folder.mkdir(parents=True, exist_ok=True)
             lock = _take_lock(folder)
             try:
-                _take_up(folder, json.loads(json.dumps(job)))
+                _take_up(folder, json.loads(json.dumps(job)), sources)
                 return cls(folder, lock)
             except BaseException:
-                lock.release()
+                _let_go(folder, lock)
                 raise
 
     def kept(self, name: str) -> bytes | None:
@@ -109,9 +113,7 @@ class Draft:
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._lock.release()
-        with contextlib.suppress(OSError):
-            (self.folder / LOCK).unlink()
+        _let_go(self.folder, self._lock)
 
     def __enter__(self) -> Draft:
         return self
@@ -196,16 +198,26 @@ def _take_lock(folder: Path) -> BaseFileLock:
     return lock
 
 
-def _take_up(folder: Path, job: dict[str, Any]) -> None:
+def _let_go(folder: Path, lock: BaseFileLock) -> None:
+    lock.release()
+    with contextlib.suppress(OSError):
+        (folder / LOCK).unlink()
+
+
+def _take_up(folder: Path, job: dict[str, Any], sources: Collection[str]) -> None:
     """Hold the job against the one begun before; set a finished dataset aside to be added to."""
     work = folder / WORK
     before = work / JOB
     finished = folder / DATASET
     if before.exists():
         _refuse_other_job(folder, json.loads(before.read_bytes()), job)
+        if (work / KNOWN / DATASET).exists():
+            _refuse_dropped(folder, Dataset.open(work / KNOWN).header, sources)
     else:
         if finished.exists():
-            _refuse_other_job(folder, _job_of(Dataset.open(folder).header, job), job)
+            header = Dataset.open(folder).header
+            _refuse_other_job(folder, _job_of(header, job), job)
+            _refuse_dropped(folder, header, sources)
         work.mkdir(exist_ok=True)
         disk.store(before, json.dumps(job, indent=2).encode())
     if finished.exists():
@@ -215,6 +227,17 @@ def _take_up(folder: Path, job: dict[str, Any]) -> None:
         disk.store(known / DATASET, finished.read_bytes())
         # from here on the folder is no dataset until the new one is whole
         finished.unlink()
+
+
+def _refuse_dropped(folder: Path, header: Header, sources: Collection[str]) -> None:
+    """Refuse to leave out a source that stands in the dataset: adding is not replacing."""
+    for source in header.sources:
+        if source.name not in sources:
+            msg = (
+                f"{folder} holds {source.name} as well; name it too, or choose another --out: what"
+                " was split once must stay comparable"
+            )
+            raise InputError(msg)
 
 
 def _job_of(header: Header, job: dict[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,11 @@ def fit_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def name_of(folder: Path) -> str:
+    """Name a source by its folder."""
+    return fit(folder.absolute().name)
+
+
 def fit(name: str) -> str:
     """Make a name fit to be the name of a file on every system."""
     # A leading dot would hide the file, a trailing one Windows takes away.

@@ -17,19 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scope_sr.build_dataset.allotting import allotted
 from scope_sr.build_dataset.draft import Draft, put
-from scope_sr.build_dataset.files import Found, fit_names, images_in
-from scope_sr.build_dataset.pairs import groups_of, without_twins
+from scope_sr.build_dataset.files import Found, fit_names, images_in, name_of
+from scope_sr.build_dataset.pairs import without_twins
 from scope_sr.build_dataset.parallel import Workers
 from scope_sr.build_dataset.people import Whose
 from scope_sr.build_dataset.pixels import picture
 from scope_sr.build_dataset.setup import refuse_empty_magnification, usual_scale
 from scope_sr.calibration import CalibrationRecord
 from scope_sr.config import Rig
-from scope_sr.dataset import Header, Pair, Source, Split
+from scope_sr.dataset import Header, Pair, Source
 from scope_sr.dataset.cells import CELL_PX, pack, shape_of
 from scope_sr.dataset.fields import to_tiff
-from scope_sr.dataset.splits import assign
 from scope_sr.errors import InputError
 from scope_sr.software import this_version
 from scope_sr.specimen.optics import View, transmit
@@ -72,7 +72,6 @@ class ImageTask:
     optics: Optics
     out: Path
     whose: Whose
-    split: Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,18 +131,17 @@ def build_from_images(
     tell: Any,
 ) -> tuple[Header, tuple[Pair, ...]]:
     """Make the low image of each image, and write both."""
-    groups, level = groups_of(found.names, whose)
-    splits = assign(list(groups.values()), draft.known.header.groups if draft.known else {})
-    source = fit_names([found.files[0][0].parent.absolute().name])[0]
+    source = name_of(found.files[0][0].parent)
     tasks = [
-        ImageTask(name, path, source, optics, draft.folder, whose[name], splits[groups[name]])
+        ImageTask(name, path, source, optics, draft.folder, whose[name])
         for name, (path,) in zip(found.names, found.files, strict=True)
     ]
     pairs = []
     for number, pair in enumerate(pool.each(make_pair, tasks), start=1):
         pairs.append(pair)
         tell("making low images", number, len(tasks))
-    pairs = without_twins(draft.folder, pairs)
+    known = draft.known.header if draft.known else None
+    pairs, groups, level = allotted(without_twins(draft.folder, pairs), known)
     digest = hashlib.sha256("".join(str(pair.facts.get("sha256")) for pair in pairs).encode())
     header = Header(
         kind="pairs",
@@ -155,7 +153,7 @@ def build_from_images(
         cell_px=CELL_PX,
         simulated=True,
         level=level,
-        groups=splits,
+        groups=groups,
         areas={},
         sources=(Source(source, "images", digest.hexdigest(), licence, optics.table()),),
         software=this_version(),
@@ -195,7 +193,6 @@ def make_pair(task: ImageTask) -> Pair:
         high_sha256=shas[1],
         box_px=(0, 0, columns, rows),
         cells=pack(np.ones(shape_of(columns, rows), bool)),
-        split=task.split,
         facts={**pair.facts, "sha256": sha256},
     )
 

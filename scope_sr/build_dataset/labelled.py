@@ -9,15 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from scope_sr.build_dataset.allotting import allotted
 from scope_sr.build_dataset.draft import Draft, refusals
-from scope_sr.build_dataset.files import fit_names
+from scope_sr.build_dataset.files import name_of
 from scope_sr.build_dataset.masks import Case, Layout, write_case
-from scope_sr.build_dataset.pairs import groups_of
 from scope_sr.build_dataset.parallel import Workers
 from scope_sr.build_dataset.people import Whose
-from scope_sr.dataset import Header, Labelled, Source, Split
+from scope_sr.dataset import Header, Labelled, Source
 from scope_sr.dataset.cells import CELL_PX
-from scope_sr.dataset.splits import assign
 from scope_sr.software import this_version
 
 
@@ -32,16 +31,14 @@ def build_from_masks(
 ) -> tuple[Header, tuple[Labelled, ...]]:
     """Write every image with its nuclei; whose they are the user says, else the layout."""
     cases = [_of(case, whose) for case in layout.cases]
-    named = {case.name: Whose(case.patient, case.slide) for case in cases}
-    groups, level = groups_of([case.name for case in cases], named)
-    splits = assign(list(groups.values()), draft.known.header.groups if draft.known else {})
-    source = fit_names([folder.absolute().name])[0]
+    source = name_of(folder)
     write = partial(_write, draft.folder, source)
     items: list[Labelled] = []
     for number, item in enumerate(pool.each(write, cases), start=1):
         items.append(item)
         tell("writing", number, len(cases))
-    kept = _allotted(_without_twins(items), groups, splits, source)
+    known = draft.known.header if draft.known else None
+    kept, groups, level = allotted(_without_twins(items), known)
     digest = hashlib.sha256("".join(i.image_sha256 + i.labels_sha256 for i in kept).encode())
     facts = {"layout": layout.name, "note": layout.note}
     header = Header(
@@ -54,7 +51,7 @@ def build_from_masks(
         cell_px=CELL_PX,
         simulated=False,
         level=level,
-        groups=splits,
+        groups=groups,
         areas={},
         sources=(Source(source, "masks", digest.hexdigest(), licence or layout.licence, facts),),
         software=this_version(),
@@ -80,18 +77,11 @@ def _without_twins(items: list[Labelled]) -> list[Labelled]:
     for item in items:
         if item.accepted and item.image_sha256 in first:
             why = f"duplicate: the image is that of {first[item.image_sha256]}"
-            item = replace(item, reasons=(why,), image="", labels="", ignore="")
+            item = replace(
+                item, reasons=(why,), image="", labels="", ignore="", image_sha256="",
+                labels_sha256="",
+            )  # fmt: skip
         elif item.accepted:
             first[item.image_sha256] = item.name
         kept.append(item)
     return kept
-
-
-def _allotted(
-    items: list[Labelled], groups: Mapping[str, str], splits: Mapping[str, Split], source: str
-) -> list[Labelled]:
-    found = []
-    for item in items:
-        group = groups[item.name.removeprefix(f"{source}/")]
-        found.append(replace(item, split=splits[group]) if item.accepted else item)
-    return found

@@ -20,7 +20,7 @@ from scope_sr.build_dataset.light import stored
 from scope_sr.build_dataset.people import Whose
 from scope_sr.build_dataset.pixels import picture
 from scope_sr.build_dataset.setup import LARGEST_RATIO
-from scope_sr.dataset import Gate, Pair, Split
+from scope_sr.dataset import Gate, Pair
 from scope_sr.dataset.cells import pack
 from scope_sr.dataset.fields import to_tiff
 from scope_sr.imaging.color import apply_color_matrix, color_matrix
@@ -57,7 +57,6 @@ class PairTask:
     scale: int
     out: Path
     whose: Whose
-    split: Split
     like: tuple[str, int]
 
 
@@ -106,7 +105,7 @@ def draw_pair(task: PairTask) -> Pair:
     ]
     return replace(
         pair, low=names[0], high=names[1], low_sha256=shas[0], high_sha256=shas[1],
-        cells=pack(cells), split=task.split,
+        cells=pack(cells),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -12,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from scope_sr.build_dataset.allotting import allotted
 from scope_sr.build_dataset.draft import Draft
-from scope_sr.build_dataset.files import Found, fit_names, images_in
+from scope_sr.build_dataset.files import Found, fit_names, images_in, name_of
 from scope_sr.build_dataset.gates import gate, reasons
 from scope_sr.build_dataset.measuring import thumb
 from scope_sr.build_dataset.pair_drawing import PairTask, Registered, draw_pair, plain
@@ -25,8 +27,7 @@ from scope_sr.build_dataset.setup import SCALES
 from scope_sr.dataset import Header, Pair, Source
 from scope_sr.dataset.cells import CELL_PX
 from scope_sr.dataset.fields import mapped
-from scope_sr.dataset.index import Level, from_line, to_line
-from scope_sr.dataset.splits import assign, level_of
+from scope_sr.dataset.index import from_line, to_line
 from scope_sr.errors import InputError
 from scope_sr.imaging.shift import green
 from scope_sr.imaging.unknown_geometry import register_unknown
@@ -70,16 +71,14 @@ def build_from_pairs(
     """Register all pairs, choose the scale they allow, draw and judge them."""
     registered = _registered(found, draft, pool, tell)
     scale = asked or _usual_scale(registered)
-    groups, level = groups_of(found.names, whose)
-    splits = assign(list(groups.values()), draft.known.header.groups if draft.known else {})
-    source = fit_names([found.files[0][0].parent.absolute().name])[0]
+    source = name_of(found.files[0][0].parent)
     good = next((one for one in registered if one.geometry["accepted"]), registered[0])
     like = _kind(good)
     tasks = [
-        PairTask(one, source, scale, draft.folder, whose[one.name], splits[groups[one.name]], like)
-        for one in registered
+        PairTask(one, source, scale, draft.folder, whose[one.name], like) for one in registered
     ]
-    pairs = _usual_sharpness(without_twins(draft.folder, _drawn(tasks, draft, pool, tell)))
+    judged = _usual_sharpness(without_twins(draft.folder, _drawn(tasks, draft, pool, tell)))
+    pairs, groups, level = allotted(judged, draft.known.header if draft.known else None)
     digest = hashlib.sha256("".join(one.digest for one in registered).encode()).hexdigest()
     header = Header(
         kind="pairs",
@@ -91,23 +90,12 @@ def build_from_pairs(
         cell_px=CELL_PX,
         simulated=False,
         level=level,
-        groups=splits,
+        groups=groups,
         areas={},
         sources=(Source(source, "pairs", digest, licence),),
         software=this_version(),
     )
-    return header, pairs
-
-
-def groups_of(names: Sequence[str], whose: Mapping[str, Whose]) -> tuple[dict[str, str], Level]:
-    """Say what may not be torn apart by the split: patients, slides, or single images."""
-    patients = [whose[name].patient for name in names]
-    slides = [whose[name].slide for name in names]
-    level = level_of(patients, slides)
-    if level == "area":
-        return {name: name for name in names}, "image"
-    keys = patients if level == "patient" else slides
-    return dict(zip(names, keys, strict=True)), level
+    return header, tuple(pairs)
 
 
 def registration_json(pairs: Sequence[Pair]) -> bytes:
@@ -122,14 +110,12 @@ def registration_json(pairs: Sequence[Pair]) -> bytes:
 def register_pair(task: tuple[str, Path, Path]) -> Registered:
     """Read a pair and find its map; what cannot be read is refused like what cannot be laid."""
     name, low_path, high_path = task
-    digest = hashlib.sha256()
+    digest = _digest(low_path, high_path)
     try:
-        digest.update(low_path.read_bytes())
-        digest.update(high_path.read_bytes())
         low, high = picture(low_path), picture(high_path)
     except (InputError, OSError) as error:
         row = {"name": name, "accepted": False, "reasons": [str(error)], "hr_to_lr": None}
-        return Registered(name, low_path, high_path, row, digest.hexdigest())
+        return Registered(name, low_path, high_path, row, digest)
     found = register_unknown(low, high)
     row = {
         "name": name,
@@ -144,13 +130,18 @@ def register_pair(task: tuple[str, Path, Path]) -> Registered:
         "overlap": plain(found.overlap),
         "likeness": plain(found.likeness),
     }
-    return Registered(name, low_path, high_path, row, digest.hexdigest())
+    return Registered(name, low_path, high_path, row, digest)
 
 
 def _registered(found: Found, draft: Draft, pool: Workers, tell: Any) -> list[Registered]:
     """Register all pairs, those of an earlier run that was broken off but once."""
     tasks = [(name, low, high) for name, (low, high) in zip(found.names, found.files, strict=True)]
-    rows = {name: data for name, *_ in tasks if (data := draft.kept(_work(name))) is not None}
+    rows = {
+        name: data
+        for name, low, high in tasks
+        if (data := draft.kept(_work(name))) is not None
+        and json.loads(data)[1] == _digest(low, high)  # else it was replaced in the meantime
+    }
     done = len(rows)
     tell("registering", done, len(tasks))
     for one in pool.each(register_pair, [task for task in tasks if task[0] not in rows]):
@@ -159,6 +150,14 @@ def _registered(found: Found, draft: Draft, pool: Workers, tell: Any) -> list[Re
         done += 1
         tell("registering", done, len(tasks))
     return [Registered(name, low, high, *json.loads(rows[name])) for name, low, high in tasks]
+
+
+def _digest(*files: Path) -> str:
+    found = hashlib.sha256()
+    for path in files:
+        with contextlib.suppress(OSError):  # whoever reads it says why it cannot be read
+            found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def _work(name: str) -> str:
@@ -197,7 +196,7 @@ def without_twins(folder: Path, pairs: Sequence[Pair]) -> list[Pair]:
     twins = duplicates([(name, number, t) for number, (name, t) in enumerate(thumbs.items())])
     return [
         replace(pair, reasons=(f"duplicate: it shows what {twins[pair.name]} shows",),
-                high="", low="", split="")
+                high="", low="", high_sha256="", low_sha256="", cells=())
         if pair.name in twins
         else pair
         for pair in pairs
@@ -217,6 +216,6 @@ def _usual_sharpness(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
             gates = {**pair.gates, "sharpness": own}
             pair = replace(pair, gates=gates, reasons=reasons(gates))
             if pair.reasons:
-                pair = replace(pair, high="", low="", split="", cells=())
+                pair = replace(pair, high="", low="", high_sha256="", low_sha256="", cells=())
         judged.append(pair)
     return tuple(judged)

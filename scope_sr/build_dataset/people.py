@@ -74,7 +74,11 @@ def _rows(path: Path) -> dict[str, Whose]:
         msg = f"{path}: cannot be read ({reason(error)}); it must be a CSV file, {EXAMPLE}"
         raise InputError(msg) from error
     dialect = ";" if text.partition("\n")[0].count(";") else ","
-    lines = list(csv.reader(text.splitlines(), delimiter=dialect))
+    try:
+        lines = list(csv.reader(text.splitlines(), delimiter=dialect))
+    except csv.Error as error:
+        msg = f"{path}: cannot be read ({error}); it must be a CSV file, {EXAMPLE}"
+        raise InputError(msg) from error
     head = [cell.strip().lower() for cell in lines[0]] if lines else []
     if "name" not in head or "patient" not in head or set(head) - set(COLUMNS):
         msg = f"{path}: its first line must be {EXAMPLE} (slide may be left out)"

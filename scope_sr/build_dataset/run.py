@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scope_sr.build_dataset.draft import Draft
-from scope_sr.build_dataset.files import Found, fit
+from scope_sr.build_dataset.files import Found, name_of
 from scope_sr.build_dataset.images import build_from_images, optics_of, plan_images
 from scope_sr.build_dataset.labelled import build_from_masks
 from scope_sr.build_dataset.masks import find_layout
@@ -30,7 +30,6 @@ from scope_sr.config import Rig
 from scope_sr.dataset import Dataset, Header
 from scope_sr.dataset.folder import CARD, REGISTRATION, REPORT, RESHOOT
 from scope_sr.dataset.index import Item
-from scope_sr.errors import InputError
 
 Tell = Callable[[str, int, int], None]
 
@@ -69,8 +68,7 @@ def from_sessions(
     scale = scale_of(sessions, scale)
     visits = visits_of(sessions, names, read_patients(patients, names))
     job = {"kind": "pairs", "from": "sessions", "scale": scale, "licence": licence}
-    with Draft.begin(out, job, resume=resume) as draft, workers(count) as pool:
-        _refuse_dropped(draft, names)
+    with Draft.begin(out, job, names, resume=resume) as draft, workers(count) as pool:
         header, pairs, stories = build_from_sessions(visits, draft, scale, licence, pool, tell)
         reshoot = reshoot_list(folders, visits, pairs)
         return Built(_finished(draft, header, pairs, stories, reshoot), tuple(reshoot))
@@ -92,8 +90,7 @@ def from_pairs(
     found = find_pairs(low, high)
     whose = _whose(found, patients)
     job = {"kind": "pairs", "from": "pairs", "asked": scale, "licence": licence}
-    with Draft.begin(out, job, resume=resume) as draft, workers(count) as pool:
-        _refuse_dropped(draft, [fit(low.absolute().name)])
+    with Draft.begin(out, job, [name_of(low)], resume=resume) as draft, workers(count) as pool:
         header, pairs = build_from_pairs(found, whose, draft, scale, licence, pool, tell)
         draft.write(REGISTRATION, registration_json(pairs))
         return Built(_finished(draft, header, pairs), remarks=found.problems)
@@ -116,8 +113,7 @@ def from_images(
     found = plan_images(folder)
     whose = _whose(found, patients)
     job = {"kind": "pairs", "from": "images", "optics": optics.table(), "licence": licence}
-    with Draft.begin(out, job, resume=resume) as draft, workers(count) as pool:
-        _refuse_dropped(draft, [fit(folder.absolute().name)])
+    with Draft.begin(out, job, [name_of(folder)], resume=resume) as draft, workers(count) as pool:
         header, pairs = build_from_images(found, optics, whose, draft, licence, pool, tell)
         return Built(_finished(draft, header, pairs), remarks=found.problems)
 
@@ -136,8 +132,7 @@ def from_masks(
     layout = find_layout(folder)
     whose = read_patients(patients, [case.name for case in layout.cases]) if patients else None
     job = {"kind": "nuclei", "from": "masks", "licence": licence}
-    with Draft.begin(out, job, resume=resume) as draft, workers(count) as pool:
-        _refuse_dropped(draft, [fit(folder.absolute().name)])
+    with Draft.begin(out, job, [name_of(folder)], resume=resume) as draft, workers(count) as pool:
         header, items = build_from_masks(folder, layout, whose, draft, licence, pool, tell)
         return Built(_finished(draft, header, items), remarks=layout.problems)
 
@@ -167,15 +162,3 @@ def _finished(
     draft.write(CARD, card)
     draft.write(RESHOOT, json.dumps({"sessions": list(reshoot)}, indent=2).encode() + b"\n")
     return draft.finish(header, items)
-
-
-def _refuse_dropped(draft: Draft, names: Sequence[str]) -> None:
-    """Refuse to leave out a source that stands in the dataset: adding is not replacing."""
-    known = [source.name for source in draft.known.header.sources] if draft.known else []
-    for name in known:
-        if name not in names:
-            msg = (
-                f"{draft.folder} holds {name} as well; name it too, or choose another --out: what"
-                " was split once must stay comparable"
-            )
-            raise InputError(msg)

@@ -189,11 +189,12 @@ def _allotment(visits: Sequence[Visit], draft: Draft) -> Allotment:
 def _cut(session: Session, measured: Sequence[GroupMeasured]) -> Area:
     """Cut a slide by where high fields with tissue were taken, before anything is drawn."""
     plan, record = session.plan, session.record
+    highs = [field for group in measured for field in group.highs]
+    found = [field for field in highs if field.found] or highs
     centres = [
         record.specimen_um(plan.high, stand)
-        for group in measured
-        for field in group.highs
-        if field.found and (stand := session.entries[field.name].position) is not None
+        for field in found
+        if (stand := session.entries[field.name].position) is not None
     ]
     lens, camera = record.objectives[plan.low], session.rig.camera
     return cut(np.array(centres), lens.pixel_size_um * min(camera.width_px, camera.height_px))

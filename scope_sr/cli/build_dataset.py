@@ -115,9 +115,9 @@ def build_dataset(**options: Any) -> None:
 
 
 def _stopped(out: Path) -> str:
-    from scope_sr.build_dataset.draft import JOB, WORK
+    from scope_sr.build_dataset.draft import WORK
 
-    if (out / WORK / JOB).exists():
+    if (out / WORK).exists():
         return f"Stopped. What is done is safe in {out}; go on: the same with --resume"
     return "Stopped before anything was built; begin again"
 
@@ -247,9 +247,9 @@ def _say(built: Built) -> None:
     kept = [item for item in dataset.items if item.accepted]
     noun = "pairs" if dataset.header.kind == "pairs" else "images"
     for remark in built.remarks[:10]:
-        click.echo(f"left out: {remark}")
+        click.echo(f"note: {remark}")
     if len(built.remarks) > 10:
-        click.echo(f"left out: and {len(built.remarks) - 10} more")
+        click.echo(f"note: and {len(built.remarks) - 10} more")
     split = ", ".join(f"{number} {name}" for name, number in counts(kept).items())
     by = dataset.header.level
     click.echo(f"{len(kept)} of {len(dataset.items)} {noun} kept: {split}, split by {by}")

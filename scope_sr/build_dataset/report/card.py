@@ -327,7 +327,8 @@ def _provenance(header: Header) -> Iterator[str]:
         parts = [KIND_WORDS.get(source.kind, source.kind)]
         parts += [f"session {plain(str(facts['id']))}"] if facts.get("id") else []
         parts += [f"captured {plain(when(str(facts['begun'])))}"] if facts.get("begun") else []
-        parts += [f"instrument {plain(str(facts['rig']))}"] if facts.get("rig") else []
+        rig = "instrument" if source.kind == "session" else "optics of the rig"
+        parts += [f"{rig} {plain(str(facts['rig']))}"] if facts.get("rig") else []
         parts += [f"calibration {calibration_of(facts)}"] if facts.get("calibration") else []
         parts += [f"SHA-256 `{re.sub('[^0-9a-zA-Z]', '', source.digest)}`"]
         yield f"- **{plain(source.name)}**: {', '.join(parts)}"

@@ -270,7 +270,7 @@ def _about_splits(header: Header, items: Sequence[Item]) -> Iterator[str]:
         )
     if header.level == "image":
         yield (
-            "The splits were drawn image by image, since nothing is known of patients or slides:"
+            "The splits were drawn image by image, since too little is known of patients or slides:"
             " images of one patient may stand on both sides, and test may flatter."
         )
     if sum(number_of.values()) < FEW_PAIRS:
@@ -286,7 +286,9 @@ def _about_sources(header: Header) -> Iterator[str]:
             "The low images were computed from the high ones, not captured: a network that does"
             " well here need not do well at the microscope."
         )
-    virtual = [s.name for s in header.sources if s.facts.get("rig") == VIRTUAL]
+    virtual = [
+        s.name for s in header.sources if s.kind == "session" and s.facts.get("rig") == VIRTUAL
+    ]
     if virtual:
         yield (
             f"The simulated microscope took {few(virtual)}: good to try the software, it says"

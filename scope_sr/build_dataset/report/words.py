@@ -59,8 +59,12 @@ FAULTS = {
     "blank_high": "high image too bright or too dark",
     "usable": "too little of it can be used",
     "capture": "fault during capture",
-    "duplicate": "the stage did not move",
+    "duplicate": "it shows what another shows",
     "not found": "not found in the low field",
+    "not registered": "the two images could not be laid on each other",
+    "scale": "too few high pixels for the scale",
+    "kind": "not of the kind of the others",
+    "unreadable": "could not be used",
 }
 FAMILIES: dict[str, tuple[str, ...]] = {
     "too little tissue or usable area": ("tissue", "blocks", "usable"),
@@ -79,7 +83,7 @@ LEVEL_WORDS: dict[Level, str] = {
     "patient": "by patient: no patient is in two splits",
     "slide": "by slide: no slide is in two splits",
     "area": "by area: each slide is cut by lines, with a strip along them that belongs to nobody",
-    "image": "by image: nothing is known of patients or slides",
+    "image": "by image: of too few is it known whose they are",
 }
 
 
