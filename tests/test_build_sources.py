@@ -552,7 +552,7 @@ def test_contrast_falls_as_the_optics_say(scale: int, cycles: int) -> None:
     small = np.cos(np.pi * cycles / side * at)
     for channel, wavelength_um in enumerate(WAVELENGTHS_UM):
         box = np.sinc(per_um * scale * optics.high_um_per_px)
-        left = float(otf(optics.numerical_aperture, wavelength_um, 0.0, np.array([per_um]))[0])
+        left = float(otf(optics.numerical_apertures[0], wavelength_um, 0.0, np.array([per_um]))[0])
         row = low[side // scale // 2, :, channel]
         contrast = 2 * (row @ small) / len(small) / 100
         assert contrast == pytest.approx(left * box, abs=0.006)

@@ -9,6 +9,7 @@ blur is small against a lower one's.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -53,7 +54,7 @@ class Optics:
     high: str
     scale: int
     high_um_per_px: float
-    numerical_aperture: float
+    numerical_apertures: tuple[float, float]
     variance: tuple[float, float]
     noise: str
 
@@ -100,19 +101,37 @@ def optics_of(rig: Rig, asked: int | None) -> Optics:
     record = CalibrationRecord.of_rig(rig)
     scale = asked or usual_scale(record, rig.low, rig.high)
     lens = record.objectives[rig.high]
-    ratio = record.objectives[rig.low].pixel_size_um / lens.pixel_size_um
+    low = _low_objective(rig, record, scale)
+    ratio = _pixel_um(rig, record, low) / lens.pixel_size_um
     refuse_empty_magnification(f"rig {rig.name}", ratio, scale)
     variance, noise = _variance(rig, record)
     return Optics(
         rig=rig.name,
-        low=rig.low,
+        low=low,
         high=rig.high,
         scale=scale,
         high_um_per_px=_rounded(lens.pixel_size_um),
-        numerical_aperture=rig.objectives[rig.low].numerical_aperture,
+        numerical_apertures=(
+            rig.objectives[low].numerical_aperture,
+            rig.objectives[rig.high].numerical_aperture,
+        ),
         variance=(_rounded(variance[0]), _rounded(variance[1])),
         noise=noise,
     )
+
+
+def _low_objective(rig: Rig, record: CalibrationRecord, scale: int) -> str:
+    """Choose the objective whose pixels are nearest to `scale` times those of the high one."""
+    pixel_um = record.objectives[rig.high].pixel_size_um * scale
+    return min(
+        rig.objectives, key=lambda name: abs(math.log(_pixel_um(rig, record, name) / pixel_um))
+    )
+
+
+def _pixel_um(rig: Rig, record: CalibrationRecord, objective: str) -> float:
+    """Give the pixel size as measured, else as the rig says."""
+    known = record.objectives.get(objective)
+    return known.pixel_size_um if known else rig.pixel_size_um(objective)
 
 
 def plan_images(folder: Path) -> Found:
@@ -216,7 +235,7 @@ def _low_of(high: NDArray[np.uint8], optics: Optics, seed: int) -> NDArray[np.ui
     rows, columns = (n // k for n in high.shape[:2])
     centre_um = ((high.shape[1] - 1) / 2 * um, -(high.shape[0] - 1) / 2 * um)
     matrix = k * um * np.array([[1.0, 0.0], [0.0, -1.0]])
-    view = View(centre_um, matrix, (columns, rows), optics.numerical_aperture, 0.0)
+    view = View(centre_um, matrix, (columns, rows), optics.numerical_apertures[0], 0.0)
     light = transmit(_Mirrored(um, high), view) * FULL_SCALE
     rng = np.random.default_rng(seed)
     slope, base = optics.variance
