@@ -721,3 +721,18 @@ def test_what_goes_wrong_in_a_worker_comes_out_as_it_would_here() -> None:
         assert list(pool.each(end_of, ["c"])) == ["c"]
         with pytest.raises(DatasetError, match=r"ended from outside.*--resume goes on"):
             list(pool.each(end_of, ["a", "killed", "b"]))
+
+
+@pytest.mark.parametrize(("scale", "low"), [(2, "10x"), (4, "5x")])
+def test_the_low_objective_is_the_one_that_fits_the_scale(scale: int, low: str) -> None:
+    rig = make_rig()
+    found = optics_of(rig, scale)
+    assert (found.low, found.high) == (low, rig.high)
+    assert found.numerical_apertures[0] == rig.objectives[low].numerical_aperture
+
+
+def test_a_rig_without_an_objective_for_the_scale_is_refused() -> None:
+    rig = make_rig()
+    pair = {name: rig.objectives[name] for name in ("10x", "20x")}
+    with pytest.raises(InputError, match="use --scale 2"):
+        optics_of(rig.model_copy(update={"objectives": pair}), 4)

@@ -122,10 +122,6 @@ WRONG = {
     "scale of masks": (["--masks", "nuclei", "--scale", "2", "--out", "new"], "leave it out"),
     "scale 3": (["session", "--scale", "3", "--out", "new"], "'3' is not one of '2', '4'"),
     "scale 4": (["session", "--scale", "4", "--out", "new"], "--scale 4 asks for 4 pixels"),
-    "scale 4 of a rig": (
-        ["--images", "tiles", "--rig", "simulated", "--scale", "4", "--out", "new"],
-        "use --scale 2",
-    ),
     "no such session": (["none", "--out", "new"], "none"),
     "a file": (["file.txt", "--out", "new"], "file.txt"),
     "no session": (["occupied", "--out", "new"], "occupied"),

@@ -28,7 +28,7 @@ DAMAGED = (
     AssertionError, MemoryError, SyntaxError, EOFError, struct.error, zlib.error, TokenError,
 )  # fmt: skip
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-PNG_START, JPEG_START = b"\x89PNG", b"\xff\xd8"
+PNG_START = b"\x89PNG"
 JPEG_IN_TIFF = {6, 7, 33005, 34933, 34934, 50002, 52546}
 WHITE_IS_ZERO, PALETTE = 0, 3
 PICTURE_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I"}

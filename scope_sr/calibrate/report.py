@@ -47,7 +47,7 @@ def write_report(record: CalibrationRecord, folder: Path, source: str = "") -> N
 
 
 def _page(record: CalibrationRecord, folder: Path, source: str) -> Iterator[str]:
-    style = (files("scope_sr.calibrate") / "report.css").read_text(encoding="utf-8")
+    style = (files("scope_sr") / "report.css").read_text(encoding="utf-8")
     title = escape(f"Calibration of {record.rig}, {_time(record.made_at)}")
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from scope_sr.cli.options import INTERRUPTED, FolderType
+from scope_sr.cli.progress import bars
 
 if TYPE_CHECKING:
     from scope_sr.build_dataset import Built
@@ -209,23 +210,7 @@ def _export_folder(out: Path, kind: str) -> Path:
 @contextmanager
 def _progress() -> Iterator[Tell]:
     """Show a bar for each stage to people, ten lines for each to logs."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with bars() as progress:
         tasks: dict[str, Any] = {}
 
         def tell(stage: str, done: int, total: int) -> None:
@@ -233,7 +218,7 @@ def _progress() -> Iterator[Tell]:
                 tasks[stage] = progress.add_task(stage, total=total)
             progress.update(tasks[stage], completed=done, total=total)
             tenth = max(1, total // 10)
-            if not console.is_terminal and done and (done == total or done % tenth == 0):
+            if not progress.console.is_terminal and done and (done == total or done % tenth == 0):
                 click.echo(f"{stage} {done}/{total}", err=True)
 
         yield tell

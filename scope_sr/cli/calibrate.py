@@ -12,6 +12,7 @@ import click
 
 from scope_sr.cli.operator import Operator
 from scope_sr.cli.options import INTERRUPTED, FolderType
+from scope_sr.cli.progress import bars
 from scope_sr.errors import InputError, MicroscopeError
 
 if TYPE_CHECKING:
@@ -236,17 +237,7 @@ def _told(
     operator: Operator, sections: int, *, results: bool = True
 ) -> Iterator[Callable[[str], None]]:
     """Show what is being done in a bar, and every result on a line of its own."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with bars(elapsed=True) as progress:
         operator.progress = progress
         task = progress.add_task("starting", total=max(sections, 1))
         begun = 0
@@ -259,7 +250,7 @@ def _told(
                 begun += 1
             if result and not results:
                 return
-            if result or not console.is_terminal:
+            if result or not progress.console.is_terminal:
                 progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
             else:
                 progress.update(task, description=text.strip("- "))

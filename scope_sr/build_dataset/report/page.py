@@ -53,7 +53,7 @@ def page(
 def _page(
     folder: Path, header: Header, items: Sequence[Item], reshoot: Sequence[dict[str, Any]]
 ) -> Iterator[str]:
-    style = (files("scope_sr.build_dataset.report") / "report.css").read_text(encoding="utf-8")
+    style = (files("scope_sr") / "report.css").read_text(encoding="utf-8")
     title = escape(f"Dataset {header.name}")
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
