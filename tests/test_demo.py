@@ -189,7 +189,13 @@ def test_an_exposure_the_camera_does_not_take_is_noticed() -> None:
             microscope.set_exposure(20000)
 
 
-@pytest.mark.parametrize("where", ["set_exposure(9000)", "_backend._link.hardware.get_image"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        pytest.param("set_exposure(9000)", marks=pytest.mark.slow),
+        "_backend._link.hardware.get_image",
+    ],
+)
 def test_a_core_in_this_process_that_hangs_does_not_hold_up_the_end(where: str) -> None:
     """In the adapter, or in Python on the way back from it, with the core's own threads alive."""
     hangs = f"microscope.{where}" + (" = lambda: time.sleep(60)" if "(" not in where else "")

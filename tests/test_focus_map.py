@@ -149,6 +149,7 @@ def test_a_capture_with_local_focus_resumes_after_any_field(
                 assert abs(z_um - step.position.z_um) < 1.5 * HIGH_DEPTH_UM
 
 
+@pytest.mark.slow
 def test_where_no_local_focus_is_found_the_maps_is_taken(
     askew: Rig,
     record: CalibrationRecord,

@@ -99,7 +99,7 @@ FAULTS = {
 }
 
 
-FEW = {"dies in a move", "camera hangs", "refuses", "other version"}  # the rest by -m slow
+FEW = {"dies in a move", "refuses"}  # the rest by -m slow
 
 
 @pytest.mark.parametrize(

@@ -44,23 +44,9 @@ def capture_pairs(microscope: GuardedMicroscope, session: Session) -> Summary:
     SessionError
         The disk refused; likewise.
 
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> import scope_sr
-    >>> from scope_sr import CalibrationRecord, load_rig, open_microscope, plan_pairs
-    >>> rig = load_rig("simulated")
-    >>> record = CalibrationRecord.nominal(rig)
-    >>> folder = Path(tempfile.mkdtemp()) / "pairs"
-    >>> with open_microscope(rig) as microscope:
-    ...     plan = plan_pairs(
-    ...         rig, record, rows=1, columns=1, coverage="center", origin=microscope.position()
-    ...     )
-    ...     with scope_sr.Session.create(folder, plan, rig, record) as session:
-    ...         summary = capture_pairs(microscope, session)
-    >>> summary.low, summary.high, summary.complete
-    (1, 1, True)
+    Notes
+    -----
+    README.md has a whole capture from Python, run as a test.
     """
     began_s = time.monotonic()
     taken = [captured.entry for captured in capture_fields(microscope, session)]
