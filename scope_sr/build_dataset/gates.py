@@ -9,7 +9,7 @@ from scope_sr.dataset import Gate
 
 SOFT, HARD = 0.88, 1.14  # of the sharpness usual in the session
 EXPECTED_SHARPNESS = (0.9, 1.1)  # beyond, a session is out of focus as a whole
-LEAST_BLOCKS = 8
+LEAST_BLOCKS = 4
 
 
 # least and most of each quantity: where defects made on purpose part from good pairs, a shift of
