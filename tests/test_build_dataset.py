@@ -282,13 +282,14 @@ def test_ten_awkward_rigs(scale: int, tmp_path: Path) -> None:
         session = session_of(folder, awkward_rig(seed, 512, scale), rows=rows)
         built = build(session.folder, folder / "ds").dataset
         errors += errors_px(session, built)
-        with_tissue = [item for item in built.items if item.gates or not item.reasons]
+        with_tissue = [item for item in built.items if item.gates and item.gates["tissue"].ok]
         good += len(with_tissue)
         kept += sum(item.accepted for item in with_tissue)
     assert np.median(errors) <= 0.03
     assert np.percentile(errors, 95) <= 0.06
     assert max(errors) <= 0.15
-    assert kept >= (0.95 if scale == 2 else 0.8) * good
+    assert kept >= (0.95 if scale == 2 else 0.85) * good  # 126 px of tissue hold few blocks at x4
+    assert good > 100
 
 
 @pytest.mark.slow

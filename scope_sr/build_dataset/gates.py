@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from scope_sr.dataset import Gate
 
-SOFT, HARD = 0.88, 1.14  # of the sharpness usual in the session
+SOFT, HARD = 0.9, 1.12  # of the sharpness usual in the session
 EXPECTED_SHARPNESS = (0.9, 1.1)  # beyond, a session is out of focus as a whole
 LEAST_BLOCKS = 4
 
