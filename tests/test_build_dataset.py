@@ -244,8 +244,37 @@ def test_sessions_are_added_and_nobody_changes_sides(
     after = {item.name: item for item in built.dataset.items}
     assert all(after[name] == item for name, item in before.items())
     assert any(name.startswith("second/") for name in after)
-    with pytest.raises(InputError, match="name it too"):
+    with pytest.raises(InputError, match="name all it holds"):
         build(folder, out, resume=True)
+
+
+def test_a_damaged_dataset_is_mended_by_building_on(
+    good: Session, dataset: Dataset, tmp_path: Path
+) -> None:
+    out = tmp_path / "ds"
+    shutil.copytree(dataset.folder, out)
+    whole = tree(out)
+    image = next(path for path in sorted(out.rglob("*.tif")) if "high" in path.parts)
+    image.write_bytes(image.read_bytes()[:-1] + b"x")
+    index = out / "index.jsonl"
+    index.write_bytes(index.read_bytes().replace(b'"split": "val"', b'"split": "train"'))
+    found = check(out)
+    assert not found.ok
+    assert "edited since" in found.text
+    build(good.folder, out, resume=True)
+    assert check(out).ok
+    mended = tree(out)
+    assert all(mended[name] == whole[name] for name in whole if name != RESHOOT)
+
+
+def test_half_a_session_is_told(good: Session, tmp_path: Path) -> None:
+    folder = tmp_path / "half"
+    shutil.copytree(good.folder, folder)
+    for name in ("r00c00-r00c00", "r01c01-r01c01"):
+        (folder / f"high/{name}.ome.tif").unlink()
+    (remark,) = build(folder, tmp_path / "ds").remarks
+    assert remark.startswith("half: 2 of 20 fields are not captured")
+    assert f"acquire-pairs --resume --out {folder}" in remark
 
 
 def test_reshoot_takes_again_what_the_dataset_asks_for(

@@ -176,7 +176,6 @@ def test_a_whole_dataset_in_words(tmp_path: Path) -> None:
         "train        2 pairs of 1 patient and 1 slide, 0.00205 mm² usable",
         "rejected     2 of 8",
         "           2 focus",
-        "           1 no tissue",
         "train/f0  train  good  shift_px 0.0213",
         "A/x1      -      rejected: focus 0.2, at least 0.8",
         "every file is there and as it was written",

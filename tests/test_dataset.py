@@ -341,7 +341,7 @@ DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes | None], str]] = {
     "half a header": (HEAD, lambda data: data[:-40], "damaged or not a dataset's"),
     "no scale": (HEAD, change(b'"scale"', b'"scales"'), "damaged (scale"),
     "key of the header": (HEAD, change(b'"licence"', b'"license"'), "license: Unexpected"),
-    "no index": (INDEX, lambda _: None, "; build the dataset again"),
+    "no index": (INDEX, lambda _: None, "; delete the folder and build again"),
     "torn line": (INDEX, lambda data: data[:-9], "line 6: "),
     "unknown key": (INDEX, append(b'{"colour": 1}\n'), "line 7: "),
     "blank line": (INDEX, append(b"\n\n"), "line 7: "),
@@ -378,7 +378,7 @@ def test_an_index_without_lines_is_a_dataset_without_pairs(clean: Dataset) -> No
 def test_a_missing_image_is_named(clean: Dataset) -> None:
     pair = clean.items[0]
     (clean.folder / pair.high).unlink()
-    with pytest.raises(InputError, match=r"f0\.tif: .*; build the dataset again"):
+    with pytest.raises(InputError, match=r"f0\.tif: .*; delete the folder and build again"):
         clean.images(pair)
 
 

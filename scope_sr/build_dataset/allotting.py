@@ -4,14 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-from scope_sr.dataset import Header, Labelled, Pair, Split
+from scope_sr.dataset import Dataset, Header, Labelled, Pair, Split
 from scope_sr.dataset.index import Level
+from scope_sr.dataset.likeness import twins
 from scope_sr.dataset.splits import assign, level_of
 from scope_sr.errors import InputError
 
 Image = TypeVar("Image", Pair, Labelled)
+
+
+def settled(
+    folder: Path, header: Header, items: Sequence[Image], before: Header | None
+) -> tuple[Header, tuple[Image, ...]]:
+    """Leave out what is there twice, give the rest to the splits, and say so in the header."""
+    kept = without_twins(Dataset(folder, header, tuple(items)), items)
+    found, groups, level = allotted(kept, before)
+    return replace(header, groups=groups, level=level), tuple(found)
+
+
+def without_twins(dataset: Dataset, items: Sequence[Image]) -> list[Image]:
+    """Keep the first of images that show the same: in two splits they would betray the answer.
+
+    The same original is the same, however it was cut; else the pictures themselves are compared,
+    as :func:`scope_sr.dataset.leaks.leaks` does afterwards.
+    """
+    alike = {**twins(dataset), **_same_originals(items)}
+    return [_rejected(item, alike[item.name]) if item.name in alike else item for item in items]
+
+
+def _same_originals(items: Sequence[Image]) -> dict[str, str]:
+    first: dict[str, str] = {}
+    found = {}
+    for item in items:
+        for key in ("low_original_sha256", "high_original_sha256", "original_sha256"):
+            original = str(item.facts.get(key, ""))
+            if item.accepted and original:
+                known = first.setdefault(original, item.name)
+                if known != item.name:
+                    found[item.name] = known
+    return found
+
+
+def _rejected(item: Image, twin: str) -> Image:
+    """Reject an item; without files of its own it has no checksums and no cells either."""
+    empty = {"low": "", "high": "", "low_sha256": "", "high_sha256": "", "cells": ()}
+    if isinstance(item, Labelled):
+        empty = dict.fromkeys(("image", "labels", "ignore", "image_sha256", "labels_sha256"), "")
+    changes: dict[str, Any] = {**empty, "reasons": (f"duplicate: it shows what {twin} shows",)}
+    return replace(item, **changes)
 
 
 def allotted(

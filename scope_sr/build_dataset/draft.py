@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,8 @@ class Draft:
         with refusals(self.folder):
             disk.store(self.folder / INDEX, text.encode())
             self._remove_strays(items)
-            disk.store(self.folder / DATASET, header_json(header))
+            whole = replace(header, index_sha256=hashlib.sha256(text.encode()).hexdigest())
+            disk.store(self.folder / DATASET, header_json(whole))
             shutil.rmtree(self.folder / WORK)
         return Dataset.open(self.folder)
 
@@ -234,8 +236,8 @@ def _refuse_dropped(folder: Path, header: Header, sources: Collection[str]) -> N
     for source in header.sources:
         if source.name not in sources:
             msg = (
-                f"{folder} holds {source.name} as well; name it too, or choose another --out: what"
-                " was split once must stay comparable"
+                f"{folder} holds {source.name} as well; name all it holds besides the new ones, or"
+                " choose another --out"
             )
             raise InputError(msg)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scope_sr.build_dataset.draft import put
-from scope_sr.build_dataset.gates import gate, reasons
+from scope_sr.build_dataset.gates import LEAST_BLOCKS, gate, reasons
 from scope_sr.build_dataset.judging import compared, filled, good_cells, made_small
 from scope_sr.build_dataset.light import (
     Floats,
@@ -211,6 +211,9 @@ def _judged(
         "blank_low": blank_low,
         "blank_high": blank_high,
     }
+    if len(comparison.shifts) < LEAST_BLOCKS or not gate("tissue", values["tissue"]).ok:
+        # what is measured on almost no tissue says nothing of the pair
+        values |= dict.fromkeys(("shift_px", "spread_px", "likeness", "sharpness"), math.nan)
     clipped = _cut(scene.raw, box) >= setup.full_scale
     bad = ~whole | (clipped.any(axis=2) if clipped.ndim == 3 else clipped)
     cells = good_cells(comparison, bad, k)

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.build_dataset.allotting import allotted
+from scope_sr.build_dataset.allotting import settled
 from scope_sr.build_dataset.draft import Draft, put
 from scope_sr.build_dataset.files import Found, fit_names, images_in, name_of
-from scope_sr.build_dataset.pairs import without_twins
+from scope_sr.build_dataset.measuring import thumb
 from scope_sr.build_dataset.parallel import Workers
 from scope_sr.build_dataset.people import Whose
 from scope_sr.build_dataset.pixels import picture
@@ -32,6 +32,7 @@ from scope_sr.dataset import Header, Pair, Source
 from scope_sr.dataset.cells import CELL_PX, pack, shape_of
 from scope_sr.dataset.fields import to_tiff
 from scope_sr.errors import InputError
+from scope_sr.imaging.shift import green
 from scope_sr.software import this_version
 from scope_sr.specimen.optics import View, transmit
 
@@ -159,9 +160,9 @@ def build_from_images(
     for number, pair in enumerate(pool.each(make_pair, tasks), start=1):
         pairs.append(pair)
         tell("making low images", number, len(tasks))
-    known = draft.known.header if draft.known else None
-    pairs, groups, level = allotted(without_twins(draft.folder, pairs), known)
-    digest = hashlib.sha256("".join(str(pair.facts.get("sha256")) for pair in pairs).encode())
+    digest = hashlib.sha256(
+        "".join(str(pair.facts.get("original_sha256")) for pair in pairs).encode()
+    )
     header = Header(
         kind="pairs",
         name=draft.folder.absolute().name,
@@ -171,13 +172,13 @@ def build_from_images(
         color=True,
         cell_px=CELL_PX,
         simulated=True,
-        level=level,
-        groups=groups,
+        level="image",
+        groups={},
         areas={},
         sources=(Source(source, "images", digest.hexdigest(), licence, optics.table()),),
         software=this_version(),
     )
-    return header, tuple(pairs)
+    return settled(draft.folder, header, pairs, draft.known.header if draft.known else None)
 
 
 def make_pair(task: ImageTask) -> Pair:
@@ -196,6 +197,8 @@ def make_pair(task: ImageTask) -> Pair:
         high = _fitting(image, task)
     except (InputError, OSError) as error:
         return replace(pair, reasons=(f"unreadable: {error}",))
+    if thumb(green(high).astype(np.float32)) is None:
+        return replace(pair, reasons=("tissue: nothing to see in it but glass",))
     sha256 = hashlib.sha256(data).hexdigest()
     low = _low_of(high, task.optics, int(sha256[:15], 16))
     rows, columns = low.shape[:2]
@@ -212,7 +215,7 @@ def make_pair(task: ImageTask) -> Pair:
         high_sha256=shas[1],
         box_px=(0, 0, columns, rows),
         cells=pack(np.ones(shape_of(columns, rows), bool)),
-        facts={**pair.facts, "sha256": sha256},
+        facts={**pair.facts, "original_sha256": sha256},
     )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scope_sr.build_dataset.allotting import allotted
+from scope_sr.build_dataset.allotting import settled
 from scope_sr.build_dataset.draft import Draft, refusals
 from scope_sr.build_dataset.files import name_of
 from scope_sr.build_dataset.masks import Case, Layout, write_case
@@ -37,9 +37,7 @@ def build_from_masks(
     for number, item in enumerate(pool.each(write, cases), start=1):
         items.append(item)
         tell("writing", number, len(cases))
-    known = draft.known.header if draft.known else None
-    kept, groups, level = allotted(_without_twins(items), known)
-    digest = hashlib.sha256("".join(i.image_sha256 + i.labels_sha256 for i in kept).encode())
+    digest = hashlib.sha256("".join(i.image_sha256 + i.labels_sha256 for i in items).encode())
     facts = {"layout": layout.name, "note": layout.note}
     header = Header(
         kind="nuclei",
@@ -50,13 +48,13 @@ def build_from_masks(
         color=True,
         cell_px=CELL_PX,
         simulated=False,
-        level=level,
-        groups=groups,
+        level="image",
+        groups={},
         areas={},
         sources=(Source(source, "masks", digest.hexdigest(), licence or layout.licence, facts),),
         software=this_version(),
     )
-    return header, tuple(kept)
+    return settled(draft.folder, header, items, draft.known.header if draft.known else None)
 
 
 def _of(case: Case, whose: Mapping[str, Whose] | None) -> Case:
@@ -68,20 +66,3 @@ def _of(case: Case, whose: Mapping[str, Whose] | None) -> Case:
 def _write(folder: Path, source: str, case: Case) -> Labelled:
     with refusals(folder):
         return write_case(case, folder, source)
-
-
-def _without_twins(items: list[Labelled]) -> list[Labelled]:
-    """Keep the first of images that are the same, pixel for pixel."""
-    first: dict[str, str] = {}
-    kept = []
-    for item in items:
-        if item.accepted and item.image_sha256 in first:
-            why = f"duplicate: the image is that of {first[item.image_sha256]}"
-            item = replace(
-                item, reasons=(why,), image="", labels="", ignore="", image_sha256="",
-                labels_sha256="",
-            )  # fmt: skip
-        elif item.accepted:
-            first[item.image_sha256] = item.name
-        kept.append(item)
-    return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -76,6 +77,7 @@ def draw_pair(task: PairTask) -> Pair:
     if against:
         return replace(pair, reasons=against)
     low, high = picture(one.low), picture(one.high)
+    pair = replace(pair, facts={**pair.facts, **_originals(one)})
     model, shift = _map_of(one.geometry, low.shape, high.shape)
     box = covered(model, shift, high.shape, low.shape)
     matched, inside = _matched(low, high, model, shift, box, task.scale)
@@ -109,11 +111,22 @@ def draw_pair(task: PairTask) -> Pair:
     )  # fmt: skip
 
 
+def _originals(one: Registered) -> dict[str, str]:
+    paths = {"low": one.low, "high": one.high}
+    return {
+        f"{side}_original_sha256": hashlib.sha256(path.read_bytes()).hexdigest()
+        for side, path in paths.items()
+    }
+
+
 def _known_against(task: PairTask) -> tuple[str, ...]:
     """Say what is known against a pair before it is drawn."""
     one = task.registered
     if not one.geometry["accepted"]:
-        return tuple(f"not registered: {reason}" for reason in one.geometry["reasons"])
+        return tuple(
+            reason if reason.startswith("unreadable: ") else f"not registered: {reason}"
+            for reason in one.geometry["reasons"]
+        )
     ratio = float(one.geometry["scale"])
     if task.scale > LARGEST_RATIO * ratio:
         return (f"scale: the high image has {ratio:.2f} pixels per low one, not {task.scale}",)

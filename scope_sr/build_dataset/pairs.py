@@ -13,23 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from scope_sr.build_dataset.allotting import allotted
+from scope_sr.build_dataset.allotting import settled
 from scope_sr.build_dataset.draft import Draft
 from scope_sr.build_dataset.files import Found, fit_names, images_in, name_of
 from scope_sr.build_dataset.gates import gate, reasons
-from scope_sr.build_dataset.measuring import thumb
 from scope_sr.build_dataset.pair_drawing import PairTask, Registered, draw_pair, plain
 from scope_sr.build_dataset.parallel import Workers
 from scope_sr.build_dataset.people import Whose
 from scope_sr.build_dataset.pixels import picture
-from scope_sr.build_dataset.pooling import duplicates
 from scope_sr.build_dataset.setup import SCALES
 from scope_sr.dataset import Header, Pair, Source
 from scope_sr.dataset.cells import CELL_PX
-from scope_sr.dataset.fields import mapped
 from scope_sr.dataset.index import from_line, to_line
 from scope_sr.errors import InputError
-from scope_sr.imaging.shift import green
 from scope_sr.imaging.unknown_geometry import register_unknown
 from scope_sr.software import this_version
 
@@ -77,8 +73,7 @@ def build_from_pairs(
     tasks = [
         PairTask(one, source, scale, draft.folder, whose[one.name], like) for one in registered
     ]
-    judged = _usual_sharpness(without_twins(draft.folder, _drawn(tasks, draft, pool, tell)))
-    pairs, groups, level = allotted(judged, draft.known.header if draft.known else None)
+    judged = _usual_sharpness(_drawn(tasks, draft, pool, tell))
     digest = hashlib.sha256("".join(one.digest for one in registered).encode()).hexdigest()
     header = Header(
         kind="pairs",
@@ -89,13 +84,13 @@ def build_from_pairs(
         color=like[0] == "colour",
         cell_px=CELL_PX,
         simulated=False,
-        level=level,
-        groups=groups,
+        level="image",
+        groups={},
         areas={},
         sources=(Source(source, "pairs", digest, licence),),
         software=this_version(),
     )
-    return header, tuple(pairs)
+    return settled(draft.folder, header, judged, draft.known.header if draft.known else None)
 
 
 def registration_json(pairs: Sequence[Pair]) -> bytes:
@@ -114,7 +109,12 @@ def register_pair(task: tuple[str, Path, Path]) -> Registered:
     try:
         low, high = picture(low_path), picture(high_path)
     except (InputError, OSError) as error:
-        row = {"name": name, "accepted": False, "reasons": [str(error)], "hr_to_lr": None}
+        row = {
+            "name": name,
+            "accepted": False,
+            "reasons": [f"unreadable: {error}"],
+            "hr_to_lr": None,
+        }
         return Registered(name, low_path, high_path, row, digest)
     found = register_unknown(low, high)
     row = {
@@ -188,19 +188,6 @@ def _kind(one: Registered) -> tuple[str, int]:
     except InputError:
         return "colour", 8
     return ("colour" if image.ndim == 3 else "grey"), 8 * image.dtype.itemsize
-
-
-def without_twins(folder: Path, pairs: Sequence[Pair]) -> list[Pair]:
-    """Keep the first of pairs that show the same: in two splits they would betray the answer."""
-    thumbs = {pair.name: thumb(green(mapped(folder / pair.high))) for pair in pairs if pair.high}
-    twins = duplicates([(name, number, t) for number, (name, t) in enumerate(thumbs.items())])
-    return [
-        replace(pair, reasons=(f"duplicate: it shows what {twins[pair.name]} shows",),
-                high="", low="", high_sha256="", low_sha256="", cells=())
-        if pair.name in twins
-        else pair
-        for pair in pairs
-    ]  # fmt: skip
 
 
 def _usual_sharpness(pairs: Sequence[Pair]) -> tuple[Pair, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ from scope_sr.build_dataset.sessions import (
     scale_of,
     visits_of,
 )
+from scope_sr.build_dataset.setup import Visit
 from scope_sr.build_dataset.story import Story
 from scope_sr.config import Rig
 from scope_sr.dataset import Dataset, Header
 from scope_sr.dataset.folder import CARD, REGISTRATION, REPORT, RESHOOT
 from scope_sr.dataset.index import Item
+from scope_sr.session import resume_command
 
 Tell = Callable[[str, int, int], None]
 
@@ -71,7 +73,8 @@ def from_sessions(
     with Draft.begin(out, job, names, resume=resume) as draft, workers(count) as pool:
         header, pairs, stories = build_from_sessions(visits, draft, scale, licence, pool, tell)
         reshoot = reshoot_list(folders, visits, pairs)
-        return Built(_finished(draft, header, pairs, stories, reshoot), tuple(reshoot))
+        dataset = _finished(draft, header, pairs, stories, reshoot)
+        return Built(dataset, tuple(reshoot), tuple(_unfinished(visits)))
 
 
 def from_pairs(
@@ -141,6 +144,18 @@ def _whose(found: Found, patients: Path | None) -> dict[str, Whose]:
     """Read whose tissue each image shows; the table has the names the user gave them."""
     rows = read_patients(patients, found.titles)
     return {name: rows[title] for name, title in zip(found.names, found.titles, strict=True)}
+
+
+def _unfinished(visits: Sequence[Visit]) -> Iterator[str]:
+    """Say of which sessions only a part was there to build from."""
+    for visit in visits:
+        left = len(visit.session.remaining())
+        if left:
+            again = resume_command(visit.session.folder)
+            yield (
+                f"{visit.name}: {left} of {len(visit.session.plan.steps)} fields are not captured,"
+                f" or rejected when they were; {again} takes them"
+            )
 
 
 def _finished(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -201,14 +202,28 @@ def _cut(session: Session, measured: Sequence[GroupMeasured]) -> Area:
 
 
 def _known(draft: Draft, visit: Visit) -> tuple[Source | None, tuple[Pair, ...]]:
-    if draft.known is None:
+    if draft.known is None or not draft.known.index_is_its_own:
         return None, ()
     for source in draft.known.header.sources:
         if (source.name, source.digest) == (visit.name, visit.digest):
             own = [i for i in draft.known.items if isinstance(i, Pair) and i.source == source.name]
-            if all(pair.patient == visit.whose.patient for pair in own):
+            same = all(pair.patient == visit.whose.patient for pair in own)
+            if same and _is_whole(draft.folder, own):
                 return source, tuple(own)
     return None, ()
+
+
+def _is_whole(folder: Path, pairs: Sequence[Pair]) -> bool:
+    """Tell whether the images of a finished dataset are there as they were written."""
+    files = {pair.low: pair.low_sha256 for pair in pairs if pair.accepted}
+    files |= {pair.high: pair.high_sha256 for pair in pairs if pair.accepted}
+    try:
+        return all(
+            hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256
+            for name, sha256 in files.items()
+        )
+    except OSError:
+        return False
 
 
 def _build(
@@ -302,7 +317,7 @@ def _lie(
     ]
     if not len(field.matches):
         against.append(
-            "not found: nothing in the low field looks like it"
+            "not found: nothing in the low field looks like it; is it in focus, and of this place?"
             if field.looks.thumb is not None or field.tissue_expected
             else "tissue: nothing to see in it but glass"
         )

@@ -41,5 +41,8 @@ def check(
         return check_dataset(folder, list_all=list_all, progress=progress)
     if (Path(folder) / SESSION).exists():
         return check_session(folder, list_fields=list_all, progress=progress)
+    if (Path(folder) / "work").is_dir():
+        msg = f"{folder}: a dataset that is not finished; go on with the same build and --resume"
+        raise InputError(msg)
     msg = f"{folder}: no dataset and no session there (it has neither {DATASET} nor {SESSION})"
     raise InputError(msg)

@@ -133,7 +133,7 @@ def _usable_px(dataset: Dataset, item: Item) -> int:
 def _rejected(dataset: Dataset) -> Iterator[str]:
     """Count the rejected by reason; one may have several."""
     rejected = [item for item in dataset.items if not item.accepted]
-    reasons = Counter(kind for item in rejected for kind in {_kind(r) for r in item.reasons})
+    reasons = Counter(_kind(item.reasons[0]) for item in rejected)
     yield f"rejected     {len(rejected)} of {len(dataset.items)}"
     for kind, times in reasons.most_common():
         yield f"{times:>12} {kind}"

@@ -207,6 +207,7 @@ def _reshoot(
     with Session.resume(folder) as session:
         mark(session, steps)
     _resume(out=folder, **options)
+    click.echo(f"Now build {dataset} again: the same scope-sr build-dataset command with --resume.")
 
 
 def _say_what_is_left(

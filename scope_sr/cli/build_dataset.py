@@ -238,6 +238,10 @@ def _say(built: Built) -> None:
     split = ", ".join(f"{number} {name}" for name, number in counts(kept).items())
     by = dataset.header.level
     click.echo(f"{len(kept)} of {len(dataset.items)} {noun} kept: {split}, split by {by}")
+    if kept:
+        for name, number in counts(kept).items():
+            if not number:
+                click.echo(f"note: no {name}; add data before a network is trained on this")
     why = Counter(item.reasons[0].partition(":")[0] for item in dataset.items if not item.accepted)
     for reason, number in why.most_common():
         click.echo(f"rejected  {number:4}  {reason}")

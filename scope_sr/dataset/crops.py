@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scope_sr.dataset import cells
 from scope_sr.dataset.folder import Dataset
-from scope_sr.dataset.index import Pair, Split
+from scope_sr.dataset.index import SPLITS, Pair, Split
 from scope_sr.errors import InputError
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
@@ -48,6 +48,11 @@ class Crops:
     """
 
     def __init__(self, dataset: Dataset, split: Split, low_px: int) -> None:
+        if split not in SPLITS or dataset.header.kind != "pairs":
+            msg = (
+                f"{dataset.folder}: crops are of pairs, from {', '.join(SPLITS)}; not of {split!r}"
+            )
+            raise InputError(msg)
         self.dataset = dataset
         self.low_px = low_px
         self.pairs = [pair for pair in dataset.of(split) if isinstance(pair, Pair)]

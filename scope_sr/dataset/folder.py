@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -71,9 +72,17 @@ class Dataset:
         try:
             lines = path.read_bytes().splitlines()
         except OSError as error:
-            msg = f"{path}: {reason(error)}; build the dataset again"
+            msg = f"{path}: {reason(error)}; delete the folder and build again"
             raise InputError(msg) from error
         return cls(folder, header, tuple(_items(path, lines, header)))
+
+    @property
+    def index_is_its_own(self) -> bool:
+        """Whether the index is the one that was built, not edited since."""
+        if not self.header.index_sha256:
+            return True
+        data = (self.folder / INDEX).read_bytes()
+        return hashlib.sha256(data).hexdigest() == self.header.index_sha256
 
     def of(self, split: Split) -> tuple[Item, ...]:
         """Give what is kept in a split."""
@@ -113,7 +122,7 @@ class Dataset:
             found = np.zeros((0, 0), bool)
         if found.shape != shape:
             msg = f"{self.folder / INDEX}: the cells of {pair.name} do not fit its box"
-            raise InputError(f"{msg}; build the dataset again")
+            raise InputError(f"{msg}; delete the folder and build again")
         return found
 
     def mapped(self, name: str) -> NDArray[Any]:
@@ -131,7 +140,7 @@ class Dataset:
         try:
             image = mapped(path)
         except (OSError, ValueError) as error:
-            msg = f"{path}: {reason(error)}; build the dataset again"
+            msg = f"{path}: {reason(error)}; delete the folder and build again"
             raise InputError(msg) from error
         self._maps[name] = image
         if len(self._maps) > MOST_MAPS:
@@ -146,7 +155,7 @@ def _items(path: Path, lines: list[bytes], header: Header) -> Iterator[Item]:
             yield from_line(line, header.kind)
             read += 1
     except ValueError as error:
-        msg = f"{path}: line {read + 1}: {reason(error)}; build the dataset again"
+        msg = f"{path}: line {read + 1}: {reason(error)}; delete the folder and build again"
         raise InputError(msg) from error
 
 
@@ -166,7 +175,10 @@ def read_header(folder: Path) -> Header:
         msg = f"{folder}: no dataset there (it has no {DATASET})"
         raise InputError(msg) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        msg = f"{path}: damaged or not a dataset's ({reason(error)}); build it again"
+        msg = (
+            f"{path}: damaged or not a dataset's ({reason(error)}); delete the folder and build"
+            " again"
+        )
         raise InputError(msg) from error
     if schema != SCHEMA:
         msg = f"{folder} is of schema {schema}, this scope-sr reads {SCHEMA}; update scope-sr"
@@ -174,5 +186,5 @@ def read_header(folder: Path) -> Header:
     try:
         return header_from_json(data)
     except ValueError as error:
-        msg = f"{path}: damaged ({reason(error)}); build the dataset again"
+        msg = f"{path}: damaged ({reason(error)}); delete the folder and build again"
         raise InputError(msg) from error

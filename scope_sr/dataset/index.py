@@ -204,6 +204,8 @@ class Header:
         where nobody knows more.
     groups
         The split of each patient, slide or image, by its name.
+    index_sha256
+        Of ``index.jsonl``: what was edited by hand is not what was built.
     areas
         How each slide is cut where `level` is "area", see :class:`scope_sr.dataset.splits.Area`.
     """
@@ -223,6 +225,7 @@ class Header:
     areas: dict[str, dict[str, float]]
     sources: tuple[Source, ...]
     software: str
+    index_sha256: str = ""
     schema: str = SCHEMA
 
     @property

@@ -65,6 +65,22 @@ def look_alikes(
                     yield a.items[i], b.items[j], what
 
 
+def twins(dataset: Dataset) -> dict[str, str]:
+    """Find items that show what an earlier one shows, whatever their split: later and earlier."""
+    items = [item for item in dataset.items if item.accepted]
+    thumbs = _thumbs(dataset, items, lambda: None)
+    number = {item.name: i for i, item in enumerate(items)}
+    found: dict[str, str] = {}
+    for later in thumbs.chunks():
+        for earlier in thumbs.chunks():
+            best = np.max([_correlation(later, earlier.turned(turn)) for turn in range(8)], axis=0)
+            for i, j in np.argwhere(best > ALIKE):
+                one, other = later.items[i].name, earlier.items[j].name
+                if number[other] < number[one] and other not in found:
+                    found.setdefault(one, other)
+    return found
+
+
 def _thumbs(dataset: Dataset, items: Iterable[Item], step: Callable[[], None]) -> _Thumbs:
     """Shrink images to what they show, and leave out glass."""
     full = 2**dataset.header.bits - 1

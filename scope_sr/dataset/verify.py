@@ -27,7 +27,7 @@ PAPERS = {DATASET, INDEX, CARD, REPORT, RESHOOT, REGISTRATION}
 FOLDERS = ("export", "pictures")  # whatever lies in them
 WORK = "work"  # of a build that has not ended
 LOCK_ENDING = ".lock"
-AGAIN = "build the dataset again"
+AGAIN = "build again with --resume, which mends it"
 # What the desktops of operating systems leave in folders one looks into
 NOBODYS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
@@ -57,6 +57,8 @@ def _entries(dataset: Dataset) -> Iterator[str]:
     for name, times in Counter(item.name for item in dataset.items).items():
         if times > 1:
             yield f"{path}: {name} stands in it {times} times; {AGAIN}"
+    if not dataset.index_is_its_own:
+        yield f"{path}: it is not the index that was built, it was edited since; {AGAIN}"
     for item in dataset.items:
         if item.accepted:
             for fault in _faults(item, dataset.header):

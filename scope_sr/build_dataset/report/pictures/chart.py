@@ -111,7 +111,7 @@ def _in_words(pairs: Sequence[Pair], lost: int) -> str:
     good = sum(pair.accepted for pair in pairs)
     text = f"{good} of {some(len(pairs), 'field')} kept"
     if lost:
-        text += f"; not drawn, since nothing says where they lie: {lost} of the rejected"
+        text += f"; {lost} of the rejected could not be measured and are not drawn"
     return text
 
 
