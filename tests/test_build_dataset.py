@@ -196,7 +196,7 @@ class PulledError(Exception):
     """The plug."""
 
 
-@pytest.mark.parametrize("stage", ["measuring", "drawing"])
+@pytest.mark.parametrize("stage", ["measuring", pytest.param("drawing", marks=pytest.mark.slow)])
 def test_a_build_broken_off_goes_on_to_the_same_dataset(
     good: Session, dataset: Dataset, tmp_path: Path, stage: str
 ) -> None:

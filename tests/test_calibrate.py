@@ -301,6 +301,7 @@ def few_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pixel_size, "SIDES", (5,))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn", "few_places")
 def test_a_stage_that_slips_in_the_middle(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match=r"^the stage slipped: .*fasten the slide") as caught:
@@ -465,6 +466,7 @@ def test_the_record_holds_on_the_instrument_it_was_made_of(whole: Whole) -> None
     assert backend.objective() == "10x"
 
 
+@pytest.mark.slow
 def test_a_camera_rotated_since_the_record(whole: Whole) -> None:
     turned = whole.rig.simulation.camera.rotation_deg + 0.5
     backend = faulty(**{"rotation_deg = 0.6": f"rotation_deg = {turned}"})

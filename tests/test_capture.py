@@ -104,7 +104,7 @@ def test_two_runs_give_the_same_pixels(whole: tuple[Path, Summary], tmp_path: Pa
     assert same(pixels(whole[0]), pixels(tmp_path / "B"))
 
 
-@pytest.mark.parametrize("order", ["serpentine", "raster"])
+@pytest.mark.parametrize("order", ["serpentine", pytest.param("raster", marks=pytest.mark.slow)])
 def test_resumed_after_any_field_the_pixels_are_the_same(order: str, tmp_path: Path) -> None:
     rig = make_rig(**{"width_px = 64": "width_px = 32", "height_px = 48": "height_px = 32"})
     plan = planned(rig, order=order)

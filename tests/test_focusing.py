@@ -126,7 +126,8 @@ def errors_um(there: Bench, offs_um: NDArray[np.float64], within_um: float) -> l
     return errors
 
 
-@pytest.mark.parametrize("objective", [pytest.param("10x", marks=pytest.mark.slow), "20x"])
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["10x", "20x"])
 def test_autofocus_is_right_to_a_fifth_of_a_depth(objective: str, tmp_path: Path) -> None:
     there = bench(tmp_path, objective)
     depth_um = there.depth_um()

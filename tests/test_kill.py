@@ -87,6 +87,7 @@ def kill_and_compare(folder: Path, kills: int, seed: int) -> None:
     assert done == kills
 
 
+@pytest.mark.slow
 def test_killed_a_few_times(tmp_path: Path) -> None:
     kill_and_compare(tmp_path, kills=2, seed=1)
 

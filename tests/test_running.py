@@ -99,7 +99,7 @@ FAULTS = {
 }
 
 
-FEW = {"dies in a move", "refuses"}  # the rest by -m slow
+FEW = {"refuses"}  # the rest by -m slow
 
 
 @pytest.mark.parametrize(
@@ -166,6 +166,7 @@ def scope_sr(*options: str, cwd: Path) -> Ended:
     return Ended(process.returncode, error, ended_s - began_s, ended_s - said_s)
 
 
+@pytest.mark.slow
 def test_after_a_death_the_same_port_is_connected_to_again(specimen: Path) -> None:
     before = threading.active_count()
     with serving(rig=specimen) as server:
@@ -297,6 +298,7 @@ def test_a_core_in_this_process_is_not_taken_for_the_other(specimen: Path) -> No
             open_microscope(remote_rig(server.port))
 
 
+@pytest.mark.slow
 def test_an_opening_that_hangs_is_given_up(specimen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scope_sr.microscope.ANSWER_S", 1.0)
     for opening in (inventory_of, open_microscope):
