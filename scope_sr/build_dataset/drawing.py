@@ -196,7 +196,7 @@ def _judged(
         low, high, whole, scale=k, blur_px=setup.blur_px * k / setup.ratio,
         levels=np.float32(255 / setup.full_scale),
     )  # fmt: skip
-    small = made_small(high, k, 0.0)
+    small = made_small(green(high), k, 0.0)
     blank_low, blank_high = _blanks(low, small, whole & ~tissue, task.shared)
     values = {
         "shift_px": k * comparison.shift_px,

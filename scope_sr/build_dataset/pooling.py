@@ -20,8 +20,8 @@ from scope_sr.imaging.session_model import SessionModel, fit_session, shift_of
 from scope_sr.imaging.tissue import LEAST_GLASS
 from scope_sr.session import Session
 
-ACQUAINTED = 6  # fields registered without believing the stage, before all others are looked for
-SAMPLED = 32  # fields of which colours and sharpness are measured
+ACQUAINTED = 4  # fields registered without believing the stage, before all others are looked for
+SAMPLED = 16  # fields of which colours and sharpness are measured
 LEAST_SAMPLES = 200  # of colour
 MOST_SAMPLES = 60_000
 CLIPPED = 0.97  # of full scale: nearer, a blurred level may hold clipped pixels
@@ -83,7 +83,7 @@ def pick_acquaintances(groups: Sequence[Group]) -> list[tuple[str, str]]:
 def pick_samples(groups: Sequence[Group]) -> frozenset[str]:
     """Choose the high fields, spread over the session, that tell its colours and its sharpness."""
     names = [high for group in groups for high in group.highs]
-    every = max(1, len(names) // SAMPLED)
+    every = max(1, -(-len(names) // SAMPLED))
     return frozenset(names[::every])
 
 
