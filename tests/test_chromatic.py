@@ -81,6 +81,7 @@ def test_tissue_of_the_simulated_microscope() -> None:
     assert max(found.sigma) < 2e-5
 
 
+@pytest.mark.slow
 def test_too_little_tissue_is_refused() -> None:
     images = [f.image for f in grid()]
     with pytest.raises(

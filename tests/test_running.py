@@ -50,6 +50,7 @@ def captured(rig: Rig, folder: Path) -> Session:
     return Session.open(folder)
 
 
+@pytest.mark.slow
 def test_the_session_is_the_one_the_demo_rig_gives(tmp_path: Path, specimen: Path) -> None:
     here = captured(demo_rig(), tmp_path / "here")
     with serving(rig=specimen) as server:
@@ -236,6 +237,7 @@ def test_a_stream_ended_in_micro_manager_is_noticed(specimen: Path) -> None:
         gui.abandon()
 
 
+@pytest.mark.slow
 def test_frames_do_not_wait_for_a_stage_that_blocks() -> None:
     """The Ti2's calls return only when the move is done: 2 s on the hardware's own socket."""
     stock = {name: name for name in ("width_px = 512", "height_px = 512")}
