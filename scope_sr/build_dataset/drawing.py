@@ -45,7 +45,7 @@ COARSE = 4  # low pixels on a side of what tissue is told on
 class Lie:
     """Where a high field lies: its shift s, and how far that is from what the stage said.
 
-    `reasons` and `gates` are what is known against it before it is drawn.
+    `reasons` are what is known against it before it is drawn.
     """
 
     name: str
