@@ -10,7 +10,8 @@
     │   ├── DeadlineError   a device did not answer in time
     │   └── StoppedError    somebody pressed stop
     ├── SessionError        the folder of a session cannot be used, read or written
-    └── DatasetError        the folder of a dataset likewise
+    ├── DatasetError        the folder of a dataset likewise
+    └── TrainingError       a training could not go on; what was saved before is whole
 
 Anything else that escapes is our own bug and keeps its traceback.
 """
@@ -54,3 +55,7 @@ class SessionError(ScopeSRError):
 
 class DatasetError(ScopeSRError):
     """The folder of a dataset cannot be used or written."""
+
+
+class TrainingError(ScopeSRError):
+    """A training could not go on; the weights saved before are whole."""

@@ -240,7 +240,7 @@ def tnbc(folder: Path) -> list[Known]:
         image = picture(int(name[-1]))
         save(folder / f"Slide_{number}/{name}.png", rgba(image) if number == "01" else image)
         save(folder / f"GT_{number}/{name}.png", mask())
-        known.append(Known(name, image, joined(), f"TNBC-{number}", f"Slide_{number}", 0.25, False))
+        known.append(Known(name, image, joined(), f"TNBC-{number}", f"Slide_{number}", 0.25, True))
     return known
 
 

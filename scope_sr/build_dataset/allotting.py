@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from scope_sr.build_dataset.people import Whose, asked_splits
 from scope_sr.dataset import Dataset, Header, Labelled, Pair, Split
 from scope_sr.dataset.index import Level
 from scope_sr.dataset.likeness import twins
@@ -17,11 +18,15 @@ Image = TypeVar("Image", Pair, Labelled)
 
 
 def settled(
-    folder: Path, header: Header, items: Sequence[Image], before: Header | None
+    folder: Path,
+    header: Header,
+    items: Sequence[Image],
+    before: Header | None,
+    whose: Iterable[Whose] = (),
 ) -> tuple[Header, tuple[Image, ...]]:
     """Leave out what is there twice, give the rest to the splits, and say so in the header."""
     kept = without_twins(Dataset(folder, header, tuple(items)), items)
-    found, groups, level = allotted(kept, before)
+    found, groups, level = allotted(kept, before, whose)
     return replace(header, groups=groups, level=level), tuple(found)
 
 
@@ -58,11 +63,12 @@ def _rejected(item: Image, twin: str) -> Image:
 
 
 def allotted(
-    items: Sequence[Image], before: Header | None
+    items: Sequence[Image], before: Header | None, whose: Iterable[Whose] = ()
 ) -> tuple[list[Image], dict[str, Split], Level]:
     """Give what was accepted to the splits, by patient, slide or image; gives groups and level too.
 
-    Rejected images take no split away from the others; what was decided `before` stays.
+    Rejected images take no split away from the others; what was decided `before` stays, then comes
+    what the user asked for.
 
     Raises
     ------
@@ -78,12 +84,18 @@ def allotted(
                 f"the dataset is split by {level}: say of which {level} {name} is, with --patients"
             )
             raise InputError(msg)
-    groups = assign(list(keys.values()), before.groups if before else {})
+    asked = asked_splits(whose, level)
+    known = {**{key: asked[key] for key in keys.values() if key in asked}, **_groups(before)}
+    groups = assign(list(keys.values()), known)
     found = [
         replace(item, split=groups[keys[item.name]]) if item.name in keys else item
         for item in items
     ]
     return found, groups, level
+
+
+def _groups(before: Header | None) -> dict[str, Split]:
+    return before.groups if before else {}
 
 
 def _key(item: Pair | Labelled, level: Level) -> str:

@@ -54,7 +54,8 @@ def build_from_masks(
         sources=(Source(source, "masks", digest.hexdigest(), licence or layout.licence, facts),),
         software=this_version(),
     )
-    return settled(draft.folder, header, items, draft.known.header if draft.known else None)
+    before = draft.known.header if draft.known else None
+    return settled(draft.folder, header, items, before, whose.values() if whose else ())
 
 
 def _of(case: Case, whose: Mapping[str, Whose] | None) -> Case:

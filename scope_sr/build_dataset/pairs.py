@@ -90,7 +90,8 @@ def build_from_pairs(
         sources=(Source(source, "pairs", digest, licence),),
         software=this_version(),
     )
-    return settled(draft.folder, header, judged, draft.known.header if draft.known else None)
+    before = draft.known.header if draft.known else None
+    return settled(draft.folder, header, judged, before, whose.values())
 
 
 def registration_json(pairs: Sequence[Pair]) -> bytes:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from scope_sr.build_dataset.files import ENDINGS
 from scope_sr.config import reason
+from scope_sr.dataset.index import SPLITS, Level, Split
 from scope_sr.errors import InputError
 
-COLUMNS = ("name", "patient", "slide")
+COLUMNS = ("name", "patient", "slide", "split")
 # A TCGA barcode; its first three parts name the patient, more of them the slide.
 BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?:-[A-Z0-9]+)*", re.IGNORECASE)
-EXAMPLE = "name,patient,slide"
+EXAMPLE = "name,patient,slide,split"
 
 
 @dataclass(frozen=True)
 class Whose:
-    """Patient and slide of a source or an image; empty where nobody said."""
+    """Patient, slide and split of a source or an image; empty where nobody said."""
 
     patient: str = ""
     slide: str = ""
+    split: Split | Literal[""] = ""
 
 
 def read_patients(path: Path | None, names: Sequence[str]) -> dict[str, Whose]:
@@ -32,7 +35,8 @@ def read_patients(path: Path | None, names: Sequence[str]) -> dict[str, Whose]:
     Parameters
     ----------
     path
-        CSV with the columns name and patient, and slide if several are of one patient.
+        CSV with the columns name and patient, slide if several are of one patient, and split
+        where that is not left to the order they come in: train, val or test.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def _rows(path: Path) -> dict[str, Whose]:
         raise InputError(msg) from error
     head = [cell.strip().lower() for cell in lines[0]] if lines else []
     if "name" not in head or "patient" not in head or set(head) - set(COLUMNS):
-        msg = f"{path}: its first line must be {EXAMPLE} (slide may be left out)"
+        msg = f"{path}: its first line must be {EXAMPLE} (slide and split may be left out)"
         raise InputError(msg)
     rows: dict[str, Whose] = {}
     for number, cells in enumerate(lines[1:], start=2):
@@ -95,5 +99,36 @@ def _rows(path: Path) -> dict[str, Whose]:
         if name in rows:
             msg = f"{path}: line {number}: {name} has a row already"
             raise InputError(msg)
-        rows[name] = Whose(patient, row.get("slide", ""))
+        rows[name] = Whose(
+            patient, row.get("slide", ""), _split(row.get("split", ""), path, number)
+        )
     return rows
+
+
+def _split(text: str, path: Path, line: int) -> Split | Literal[""]:
+    if text and text not in SPLITS:
+        msg = f"{path}: line {line}: split {text!r} is none of {', '.join(SPLITS)}"
+        raise InputError(msg)
+    return text
+
+
+def asked_splits(whose: Iterable[Whose], level: Level) -> dict[str, Split]:
+    """Give the split each patient, or each slide, was asked to be in.
+
+    Raises
+    ------
+    InputError
+        One was asked to be in two, or tissue is not split by patient or slide here.
+    """
+    found: dict[str, Split] = {}
+    for one in whose:
+        key = one.patient if level == "patient" else one.slide
+        if not one.split:
+            continue
+        if level not in ("patient", "slide"):
+            msg = "--patients: the column split needs three patients or three slides at least"
+            raise InputError(msg)
+        if found.setdefault(key, one.split) != one.split:
+            msg = f"--patients: {level} {key} is asked to be in {found[key]} and in {one.split}"
+            raise InputError(f"{msg}; one {level} goes into one split")
+    return found

@@ -21,7 +21,7 @@ from scope_sr.build_dataset.measuring import (
     measure_group,
 )
 from scope_sr.build_dataset.parallel import Workers
-from scope_sr.build_dataset.people import Whose
+from scope_sr.build_dataset.people import Whose, asked_splits
 from scope_sr.build_dataset.pooling import (
     Shared,
     acquaint,
@@ -181,8 +181,9 @@ def _allotment(visits: Sequence[Visit], draft: Draft) -> Allotment:
         name = visits[keys.index("")].name
         msg = f"the dataset is split by {level}: say of which {level} {name} is, with --patients"
         raise InputError(msg)
+    known = {**asked_splits(whose, level), **(before.groups if before else {})}
     if level != "area":
-        return Allotment(level, assign(keys, before.groups if before else {}), {})
+        return Allotment(level, assign(keys, known), {})
     areas = {s: Area.from_table(table) for s, table in before.areas.items()} if before else {}
     return Allotment(level, {}, areas)
 

@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scope_sr.build_dataset.people import Whose
-from scope_sr.calibration import CalibrationRecord
+from scope_sr.degradation import LARGEST_RATIO as LARGEST_RATIO
+from scope_sr.degradation import SCALES as SCALES
+from scope_sr.degradation import refuse_empty_magnification as refuse_empty_magnification
+from scope_sr.degradation import usual_scale as usual_scale
 from scope_sr.errors import InputError
 from scope_sr.imaging.affine import bent
 from scope_sr.imaging.session_model import Lens, SessionModel
@@ -23,8 +26,6 @@ WAVELENGTH_UM = 0.54  # green, where all geometry is measured
 PSF = 0.21  # sigma of a Gaussian like the incoherent PSF, in λ/NA
 REACH_UM = 12.0  # of the first search: stage, nosepiece and calibration are off by less
 LEAST_FREE_PX, UNKNOWN_PX = 0.03, 3.0  # how far lenses may bend at the corner, beside the record
-LARGEST_RATIO = 1.4  # of the pixels of the high image to those of the dataset: beyond, empty pixels
-SCALES = (2, 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,24 +147,6 @@ def expected_px(session: Session, model: SessionModel, high: str) -> NDArray[np.
 def steps_of(session: Session) -> dict[str, Step]:
     """Give the steps of a session's plan by their names."""
     return {step.name: step for step in session.plan.steps}
-
-
-def usual_scale(record: CalibrationRecord, low: str, high: str) -> int:
-    """Choose 2 or 4, whichever is nearer to the ratio of the pixels in µm."""
-    ratio = record.objectives[low].pixel_size_um / record.objectives[high].pixel_size_um
-    return min(SCALES, key=lambda scale: abs(math.log(ratio / scale)))
-
-
-def refuse_empty_magnification(what: str, ratio: float, scale: int) -> None:
-    """Raise InputError where the high images hold fewer pixels than the scale asks for."""
-    if scale > LARGEST_RATIO * ratio:
-        smaller = [s for s in SCALES if s <= LARGEST_RATIO * ratio]
-        way = f"use --scale {smaller[-1]}" if smaller else "take a stronger high objective"
-        msg = (
-            f"{what}: --scale {scale} asks for {scale} pixels per low pixel, the high images have"
-            f" {ratio:.2f}; {way}"
-        )
-        raise InputError(msg)
 
 
 def digest_of(session: Session) -> str:

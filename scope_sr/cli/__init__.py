@@ -14,7 +14,10 @@ from scope_sr.cli.build_dataset import build_dataset
 from scope_sr.cli.calibrate import calibrate
 from scope_sr.cli.check import check
 from scope_sr.cli.doctor import doctor
+from scope_sr.cli.export import export
+from scope_sr.cli.models import models
 from scope_sr.cli.options import INTERRUPTED
+from scope_sr.cli.train import train
 from scope_sr.errors import ScopeSRError
 
 
@@ -38,6 +41,9 @@ cli.add_command(build_dataset)
 cli.add_command(calibrate)
 cli.add_command(check)
 cli.add_command(doctor)
+cli.add_command(export)
+cli.add_command(models)
+cli.add_command(train)
 
 
 def main() -> None:

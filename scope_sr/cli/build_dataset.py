@@ -61,8 +61,9 @@ EXPORT_PX = 64
     type=click.Path(path_type=Path),
     default=None,
     metavar="FILE",
-    help="CSV with the columns name, patient and, if you like, slide; names are those of the"
-    " session folders or image files. Three patients or more are split by patient.",
+    help="CSV with the columns name, patient and, if you like, slide and split (train, val or"
+    " test); names are those of the session folders or image files. Three patients or more are"
+    " split by patient.",
 )
 @click.option("--licence", default="", metavar="TEXT", help="Noted on the dataset's card.")
 @click.option(

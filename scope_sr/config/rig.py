@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from scope_sr.config.messages import one_line, reason
+from scope_sr.config.messages import one_line
 from scope_sr.config.tables import (
     Camera,
     Deadlines,
@@ -24,13 +22,9 @@ from scope_sr.config.tables import (
     Stage,
     Table,
 )
+from scope_sr.config.toml import parse_toml, read_toml
 from scope_sr.config.truth import Simulation
 from scope_sr.errors import InputError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 BUILT_IN = ("simulated", "demo")
 UNSTATED = {  # what a rig of real hardware must say of its stage, and how to find it out
@@ -162,31 +156,13 @@ def load_rig(name_or_path: str | Path = "simulated") -> Rig:
         text = (files("scope_sr") / f"{source}.toml").read_text(encoding="utf-8")
         return parse_rig(text, source=source, folder=Path.cwd())
     path = Path(source)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        msg = f"{path}: no such rig file; the built-in rigs are {' and '.join(BUILT_IN)}"
-        raise InputError(msg) from error
-    except (IsADirectoryError, PermissionError) as error:
-        kind = "a folder; name a rig file in it" if path.is_dir() else "not to be read by you"
-        msg = f"{path}: {kind}"
-        raise InputError(msg) from error
-    except UnicodeDecodeError as error:
-        msg = f"{path}: not a text file in UTF-8 (byte {error.start}); a rig is a TOML file"
-        raise InputError(msg) from error
-    except (OSError, ValueError) as error:
-        msg = f"{path}: cannot be read as a rig file ({reason(error)})"
-        raise InputError(msg) from error
+    text, _ = read_toml(path, "rig", f"; the built-in rigs are {' and '.join(BUILT_IN)}")
     return parse_rig(text, source=source, folder=path.resolve().parent)
 
 
 def parse_rig(text: str, *, source: str, folder: Path) -> Rig:
     """Read a rig from TOML text; `source` is how messages call it, `folder` its home."""
-    try:
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        msg = f"{source}: not valid TOML: {error}{_toml_hint(text, str(error))}"
-        raise InputError(msg) from error
+    table = parse_toml(text, source)
     reserved = {"source", "text", "folder"} & table.keys()
     if reserved:
         msg = f"{source}: {min(reserved)}: unknown key; remove it"
@@ -195,17 +171,3 @@ def parse_rig(text: str, *, source: str, folder: Path) -> Rig:
         return Rig.model_validate({**table, "source": source, "text": text, "folder": folder})
     except ValidationError as error:
         raise InputError(one_line(source, error, Rig)) from error
-
-
-def _toml_hint(text: str, fault: str) -> str:
-    """Recognise the slips people make most, in the line the parser points to."""
-    place = re.search(r"line (\d+)", fault)
-    lines = text.splitlines()
-    line = lines[int(place[1]) - 1] if place and int(place[1]) <= len(lines) else ""
-    if "\\" in line:
-        return "; write Windows paths with / or in 'single quotes'"
-    if "?" in line:
-        return "; a ? is left there: write what it asks for"
-    if re.search(r"=\s*-?\d+,\d", line):
-        return "; write decimals with a point"
-    return ""

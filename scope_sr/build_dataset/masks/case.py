@@ -38,6 +38,9 @@ class Case:
         about, so that the numbers must tell.
     tissue
         Organ or type of cancer, in the words of the publishers; empty where unknown.
+    gaps
+        True where the annotators left a gap between neighbours, so that each area of a plain mask
+        is a nucleus.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Case:
     index: int | None = None
     instances: bool | None = None
     tissue: str = ""
+    gaps: bool = False
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,8 @@ def _within(folder: re.Pattern[str], path: Path) -> str | None:
 def _tnbc_case(found: Couple) -> Case:
     number = found.key.split("/")[0]
     files = (found.image, found.mask)
-    return Case(found.image.stem, "tnbc", files, f"TNBC-{number}", f"Slide_{number}", 0.25)
+    name, patient, slide = found.image.stem, f"TNBC-{number}", f"Slide_{number}"
+    return Case(name, "tnbc", files, patient, slide, 0.25, gaps=True)
 
 
 def find_consep(tree: Tree) -> Layout | None:

@@ -47,7 +47,7 @@ def _image_and_map(case: Case) -> Read:
     if case.layout == "plain":
         refuse_classes(marked, path)
     labels, instances = nuclei(marked, path)
-    return Read(image, labels, _ignored(case, image), instances)
+    return Read(image, labels, _ignored(case, image), instances or case.gaps)
 
 
 def _ignored(case: Case, image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:

@@ -1,0 +1,81 @@
+"""Eight bits instead of floats inside an OpenVINO model, by the pictures it will see."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scope_sr.dataset import Dataset, Pair, Split
+from scope_sr.dataset.pictures import rgb8
+from scope_sr.errors import InputError
+from scope_sr.export.compare import Picture
+from scope_sr.export.forms import needed
+from scope_sr.modelfile import Card
+
+MOST_PICTURES = 32
+MOST_PX = 256
+IN_FLOAT = ["Add", "Multiply", "Divide"]  # levels to 0..1 and back, and the sum with the skip
+
+
+def quantised(model: Any, pictures: list[Picture]) -> Any:
+    """Quantise after training; first and last convolution, the skip and its sums stay in float.
+
+    Against the high pictures, `compact` 16x32 at x2 loses 2.1 dB with all of it in eight bits,
+    0.11 dB with those convolutions in float, 0.002 dB with the sums as well, which cost no time. In
+    a U-Net, which gives no picture, sums are many and stay in eight bits.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # else nncf reports its use to its maker
+    nncf = needed("nncf", "openvino")
+    nncf.set_log_level("ERROR")
+    convolutions = [
+        node.get_friendly_name()
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "Convolution"
+    ]
+    skip = [name for name in convolutions if "interpolation" in name]
+    others = [name for name in convolutions if name not in skip]
+    with contextlib.redirect_stdout(sys.stderr):  # its bar
+        return nncf.quantize(
+            model,
+            nncf.Dataset([picture[None] for picture in pictures]),
+            subset_size=len(pictures),
+            ignored_scope=nncf.IgnoredScope(
+                names=[*skip, others[0], others[-1]], types=IN_FLOAT if skip else []
+            ),
+        )
+
+
+def calibration_pictures(folder: str | Path, card: Card, split: Split) -> list[Picture]:
+    """Take pictures of a split as the model will be given them: low ones, or images of nuclei.
+
+    Raises
+    ------
+    InputError
+        It is no dataset for such a model.
+    """
+    dataset = Dataset.open(folder)
+    wanted = "pairs" if card.kind == "sr" else "nuclei"
+    if dataset.header.kind != wanted:
+        msg = (
+            f"--data {folder}: a dataset of {dataset.header.kind}, but {card.name} is calibrated on"
+            f" {wanted}; give another"
+        )
+        raise InputError(msg)
+    items = dataset.of(split)
+    chosen = np.linspace(0, len(items) - 1, min(MOST_PICTURES, len(items))).round().astype(int)
+    pictures = []
+    for number in chosen:
+        item = items[number]
+        image = dataset.images(item)[0] if isinstance(item, Pair) else dataset.mapped(item.image)
+        pictures.append(rgb8(_middle(image), dataset.header.bits))
+    return pictures
+
+
+def _middle(image: Any) -> Any:
+    top, left = (max(0, side - MOST_PX) // 2 for side in image.shape[:2])
+    return image[top : top + MOST_PX, left : left + MOST_PX]
