@@ -26,12 +26,12 @@ from test_unknown_geometry import pair as true_pair
 from scope_sr import disk
 from scope_sr.build_dataset import run
 from scope_sr.build_dataset.allotting import allotted
-from scope_sr.build_dataset.images import _low_of, optics_of
 from scope_sr.build_dataset.parallel import AHEAD, Workers, workers
 from scope_sr.build_dataset.people import Whose, read_patients
 from scope_sr.check import check
 from scope_sr.dataset import Dataset, Labelled, Pair
 from scope_sr.dataset.folder import REGISTRATION
+from scope_sr.degradation import low_of, optics_of
 from scope_sr.errors import DatasetError, InputError
 from scope_sr.specimen.pupil import WAVELENGTHS_UM, otf
 
@@ -546,7 +546,7 @@ def test_contrast_falls_as_the_optics_say(scale: int, cycles: int) -> None:
     x = np.arange(side) + 0.5
     wave = np.cos(np.pi * cycles / side * x)
     high = np.rint(127.5 + 100 * wave)[None, :, None].repeat(side, 0).repeat(3, 2)
-    low = _low_of(high.astype(np.uint8), optics, 0).astype(float)
+    low = low_of(high.astype(np.uint8), optics, 0).astype(float)
     per_um = cycles / (2 * side * optics.high_um_per_px)
     at = (np.arange(side // scale) + 0.5) * scale
     small = np.cos(np.pi * cycles / side * at)
@@ -566,7 +566,7 @@ def test_a_blob_stays_where_it_is(scale: int) -> None:
     for at in ((95.5, 95.5), (80.0, 101.0), (90.25, 77.5)):
         blob = 200 * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * 7.0**2))
         high = np.rint(240 - blob).astype(np.uint8)[..., None].repeat(3, 2)
-        low = _low_of(high, replace(QUIET, scale=scale), 0)
+        low = low_of(high, replace(QUIET, scale=scale), 0)
         weight = 240 - low[..., 1].astype(float)
         weight[weight < 2] = 0
         rows, columns = np.mgrid[: weight.shape[0], : weight.shape[1]]
@@ -579,19 +579,19 @@ def test_noise_is_what_was_asked() -> None:
     optics = replace(QUIET, variance=(0.03, 0.5))
     for level in (60, 200):
         high = np.full((256, 256, 3), level, np.uint8)
-        still, noisy = (_low_of(high, o, 1).astype(float) for o in (QUIET, optics))
+        still, noisy = (low_of(high, o, 1).astype(float) for o in (QUIET, optics))
         assert np.ptp(still) <= 1
         assert still.mean() == pytest.approx(level, abs=0.5)
         assert noisy.mean() == pytest.approx(level, abs=0.05)
         rounding = 1 / 12
         assert noisy.var() - rounding == pytest.approx(0.03 * level + 0.5, rel=0.03)
-    other = _low_of(high, optics, 2).astype(float)
+    other = low_of(high, optics, 2).astype(float)
     assert abs(np.corrcoef((noisy - level).ravel(), (other - level).ravel())[0, 1]) < 0.03
 
 
 def test_two_images_do_not_have_the_same_noise() -> None:
     even = np.full((64, 64, 3), 200, np.uint8)
-    lows = [_low_of(even, optics_of(make_rig(), 2), seed).astype(float) for seed in (1, 2)]
+    lows = [low_of(even, optics_of(make_rig(), 2), seed).astype(float) for seed in (1, 2)]
     off = [(low - low.mean()).ravel() for low in lows]
     assert min(o.std() for o in off) > 0.5
     assert abs(np.corrcoef(*off)[0, 1]) < 0.1

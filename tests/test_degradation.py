@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rigs import make_rig
 
-from scope_sr.build_dataset import images
+from scope_sr.build_dataset import images, run
 from scope_sr.config import load_rig
 from scope_sr.degradation import BICUBIC, Optics, bicubic_low, low_of, optics_of
 from scope_sr.errors import InputError
@@ -24,8 +24,8 @@ def picture(seed: int, rows: int = 64, columns: int = 80) -> np.ndarray:
 
 
 def test_build_dataset_makes_its_low_images_with_these_very_functions() -> None:
-    assert images._low_of is low_of
-    assert images.optics_of is optics_of
+    assert images.low_of is low_of
+    assert run.optics_of is optics_of
 
 
 def test_optics_survive_the_json_of_a_dataset() -> None:

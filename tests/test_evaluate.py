@@ -38,7 +38,7 @@ from scope_sr.errors import InputError
 from scope_sr.evaluate import Asked, Evaluation, evaluate, pictures, run
 from scope_sr.evaluate.judging import tiled
 from scope_sr.evaluate.lpips import SCALE, SHIFT, VGG16, Lpips, load_lpips
-from scope_sr.evaluate.material import Entry, Material, largest_rectangle
+from scope_sr.evaluate.material import Entry, Lowering, Material, largest_rectangle
 from scope_sr.evaluate.page import GENERATOR
 from scope_sr.evaluate.seen import sight_of
 from scope_sr.evaluate.statistics import Bootstrap, mean
@@ -219,6 +219,24 @@ def test_what_beats_bicubic_but_not_lanczos_is_told_so(tmp_path: Path, use: Use)
     found = judged(tmp_path / "out", data=tmp_path / "ds")
     assert found.verdict.startswith("Beats bicubic by ")
     assert "But Lanczos does no worse" in found.verdict
+
+
+def nearer(low: np.ndarray, high: np.ndarray, share: float) -> np.ndarray:
+    """Go a share of the way from bicubic to the truth; below zero, away from it."""
+    rough = bicubic(low, 2).astype(float)
+    return np.clip(np.rint(rough + share * (high - rough)), 0, 255).astype(np.uint8)
+
+
+def test_a_gain_that_may_be_chance_is_no_gain(tmp_path: Path, use: Use) -> None:
+    dataset = pairs_dataset(tmp_path / "ds")
+    shares = (0.4, -0.3, 0.3, -0.3, 0.4, -0.3)
+    pairs = zip(truth_of(dataset), shares, strict=True)
+    use(mine=oracle([(low, nearer(low, high, share)) for (low, high), share in pairs]))
+    found = judged(tmp_path / "out", data=tmp_path / "ds")
+    gain = found.report["gains"]["psnr_db"]
+    assert gain["mean"] > 0 > gain["interval"][0]
+    assert found.verdict.startswith("Does NOT beat bicubic: the difference of +")
+    assert "may be chance" in found.verdict
 
 
 @pytest.mark.parametrize(("fields", "some"), [(1, "1 field"), (5, "5 fields")])
@@ -416,15 +434,19 @@ def test_simulated_pairs_are_made_low_again_by_what_made_them(tmp_path: Path, us
 def test_low_images_of_a_dataset_can_be_made_anew_by_the_papers_protocol(
     tmp_path: Path, use: Use
 ) -> None:
-    dataset = pairs_dataset(tmp_path / "ds")
+    making = Making(tmp_path / "ds", simulated=True)
+    making.pair("A/f0", "test", tissue(1), low=tissue(2, 64))
+    making.done()
     seen = []
     use(mine=Fake(SR, lambda low: seen.append(low) or bicubic(low, 2)))
-    found = judged(tmp_path / "out", data=tmp_path / "ds", degrade="bicubic")
-    assert found.report["degradation"] == "bicubic, antialiased, 8 bit"
-    assert np.array_equal(seen[0], bicubic_low(truth_of(dataset)[0][1], 2))
+    report = judged(tmp_path / "out", data=tmp_path / "ds", degrade="bicubic").report
+    assert report["degradation"] == "bicubic, antialiased, 8 bit"
+    assert np.array_equal(seen[0], bicubic_low(tissue(1), 2))
 
 
-def test_noise_of_the_optics_is_the_same_for_every_model(tmp_path: Path, use: Use) -> None:
+def test_noise_is_the_same_for_every_model_and_another_in_every_image(
+    tmp_path: Path, use: Use
+) -> None:
     pairs_dataset(tmp_path / "ds")
     seen: list[np.ndarray] = []
     use(mine=Fake(SR, lambda low: seen.append(low) or bicubic(low, 2)))
@@ -432,7 +454,11 @@ def test_noise_of_the_optics_is_the_same_for_every_model(tmp_path: Path, use: Us
         judged(tmp_path / name, data=tmp_path / "ds", rig="simulated")
     half = len(seen) // 2
     assert all(np.array_equal(a, b) for a, b in zip(seen[:half], seen[half:], strict=True))
-    assert not np.array_equal(seen[0], seen[1])
+    lowering = Lowering(2, replace(optics_of(load_rig("simulated"), 2), variance=(0.0, 9.0)))
+    image = np.full((96, 96, 3), 128, np.uint8)
+    noise = [lowering.low(image, sha256).ravel() - 128.0 for sha256 in ("a" * 64, "b" * 64)]
+    assert noise[0].std() > 2
+    assert abs(np.corrcoef(*noise)[0, 1]) < 0.05
 
 
 # ---------------------------------------------------------------- nuclei
@@ -914,10 +940,6 @@ def test_best_median_and_worst_are_what_they_are_called(tmp_path: Path, use: Use
     dataset = pairs_dataset(tmp_path / "ds", fields=5)
     pairs = truth_of(dataset)
 
-    def nearer(low: np.ndarray, high: np.ndarray, share: float) -> np.ndarray:
-        rough = bicubic(low, 2).astype(float)
-        return np.rint(rough + share * (high - rough)).astype(np.uint8)
-
     shares = (0.1, 0.5, 0.9, 0.3, 0.7)
     use(
         mine=oracle(
@@ -957,6 +979,8 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pictures_in(folder / "tiny", a=image[:20, :20])
     pictures_in(folder / "masks", a=labels.astype(np.uint8))
     pictures_in(folder / "halfmasks", a=labels[:64].astype(np.uint8))
+    many = marked(0, count=12)[1]
+    pictures_in(folder / "classes", a=np.where(many, many % 2 + 1, 0).astype(np.uint8))
     for name in ("nothing", "deep", "occupied", "foreign"):
         (folder / name).mkdir()
     tifffile.imwrite(folder / "deep/a.tif", tissue(0, 64).astype(np.uint16) * 200)
@@ -1014,6 +1038,7 @@ REFUSED = [
     ("finder --data nuclei --degrade bicubic", "--degrade is for super-resolution"),
     ("finder --images hr1 --labels halfmasks", "128 x 64 pixels, its image 128 x 128"),
     ("finder --images hr --labels masks", "masks: no b as there is in hr"),
+    ("finder --images hr1 --labels classes", "classes, not nuclei; number each nucleus"),
     ("sr --data pairs --lpips a.pth b.pth", "--lpips: a.pth: "),
     ("sr --data pairs --out occupied", "occupied: is not empty and holds no report of ours"),
     ("sr --data pairs --out foreign", "foreign: is not empty and holds no report of ours"),
@@ -1076,6 +1101,25 @@ def test_a_full_disk_leaves_no_half_report(
     assert code == 1
     assert "the report cannot be written (No space left on device)" in err.splitlines()[-1]
     assert list((stand / "out").iterdir()) == []
+
+
+def test_no_page_ever_stands_beside_the_figures_of_another(
+    stand: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("evaluate", "sr", "--data", "pairs", "--out", "out")
+    assert scope(capsys, *words)[0] == 0
+    store = disk.store
+
+    def failing(path: Path, data: bytes) -> None:
+        if path.name == run.JSON:
+            raise OSError(28, "No space left on device")
+        store(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "store", failing)
+        assert scope(capsys, *words)[0] == 1
+    assert [path.name for path in (stand / "out").iterdir()] == [run.PAGE]
+    assert scope(capsys, *words)[0] == 0  # half a report of ours is one
 
 
 # ------------------------------------------------------------ end to end

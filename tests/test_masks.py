@@ -27,11 +27,11 @@ from scipy.io import savemat
 
 from scope_sr.build_dataset.masks import Case, find_layout, read_case, write_case
 from scope_sr.build_dataset.masks.case import with_fit_names
-from scope_sr.build_dataset.masks.labels import areas, consecutive
 from scope_sr.build_dataset.masks.matlab import read_mat
 from scope_sr.build_dataset.masks.monuseg import fill
 from scope_sr.dataset.fields import mapped
 from scope_sr.dataset.index import from_line, to_line
+from scope_sr.dataset.labels import areas, consecutive
 from scope_sr.errors import InputError
 
 

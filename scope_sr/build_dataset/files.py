@@ -1,4 +1,4 @@
-"""Image files of the user's: found, named, read."""
+"""Image files of the user's, and names for what is made of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from scope_sr.config import reason
-from scope_sr.errors import InputError
 
 UNFIT = re.compile(r"[^A-Za-z0-9._+-]+")
 # Windows gives these names to devices, whatever their ending.
@@ -20,8 +17,6 @@ DEVICES = {
     *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
 }
 LONGEST_NAME = 120
-WIDEST_NUMBER = 20
-ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -46,36 +41,6 @@ class Found:
     def titles(self) -> tuple[str, ...]:
         """The names as the user knows them."""
         return tuple(files[0].stem for files in self.files)
-
-
-def images_in(folder: Path) -> dict[str, Path]:
-    """Find the images in a folder by their names without ending, in the order of their names.
-
-    Raises
-    ------
-    InputError
-        There is no such folder, no image in it, or two of one name.
-    """
-    try:
-        # macOS leaves a hidden ._image.png beside each image on drives of other systems
-        images = [
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
-        ]
-    except OSError as error:
-        msg = f"{folder}: {reason(error)}; name a folder of images"
-        raise InputError(msg) from error
-    found: dict[str, Path] = {}
-    for path in sorted(images, key=lambda image: natural(image.stem)):
-        if path.stem in found:
-            msg = f"{folder}: {path.name} and {found[path.stem].name} have one name; remove one"
-            raise InputError(msg)
-        found[path.stem] = path
-    if not found:
-        msg = f"{folder}: no image there ({', '.join(ENDINGS)}); name a folder of images"
-        raise InputError(msg)
-    return found
 
 
 def fit_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -110,18 +75,3 @@ def untaken(name: str, taken: set[str]) -> str:
     while found.lower() in taken:
         found, number = f"{name}+{number}", number + 1
     return found
-
-
-def natural(name: str | Path) -> tuple[str, str]:
-    """Give a key that sorts numbers within names by their value.
-
-    >>> sorted(["10_crop", "9_crop", "a2"], key=natural)
-    ['9_crop', '10_crop', 'a2']
-    """
-    text = name.as_posix() if isinstance(name, Path) else name
-    return re.sub(r"\d+", lambda found: found[0].zfill(WIDEST_NUMBER), text.lower()), text
-
-
-def fault(path: Path, text: str) -> InputError:
-    """Say in one line which file cannot be used, why, and the way out."""
-    return InputError(" ".join(f"{path}: {text}".split()))

@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 
 from scope_sr.build_dataset.allotting import settled
 from scope_sr.build_dataset.draft import Draft, put
-from scope_sr.build_dataset.files import Found, fit_names, images_in, name_of
+from scope_sr.build_dataset.files import Found, fit_names, name_of
 from scope_sr.build_dataset.measuring import thumb
 from scope_sr.build_dataset.parallel import Workers
 from scope_sr.build_dataset.people import Whose
-from scope_sr.build_dataset.pixels import picture
 from scope_sr.dataset import Header, Pair, Source
 from scope_sr.dataset.cells import CELL_PX, pack, shape_of
 from scope_sr.dataset.fields import to_tiff
-from scope_sr.degradation import Optics
-from scope_sr.degradation import low_of as _low_of
-from scope_sr.degradation import optics_of as optics_of
+from scope_sr.dataset.pictures import images_in, picture
+from scope_sr.degradation import Optics, low_of
 from scope_sr.errors import InputError
 from scope_sr.imaging.shift import green
 from scope_sr.software import this_version
@@ -111,7 +109,7 @@ def make_pair(task: ImageTask) -> Pair:
     if thumb(green(high).astype(np.float32)) is None:
         return replace(pair, reasons=("tissue: nothing to see in it but glass",))
     sha256 = hashlib.sha256(data).hexdigest()
-    low = _low_of(high, task.optics, int(sha256[:15], 16))
+    low = low_of(high, task.optics, int(sha256[:15], 16))
     rows, columns = low.shape[:2]
     pixel_um = task.optics.high_um_per_px
     names, shas = [], []

@@ -19,11 +19,11 @@ from scope_sr.build_dataset.gates import gate, reasons
 from scope_sr.build_dataset.judging import compared, filled, good_cells
 from scope_sr.build_dataset.light import stored
 from scope_sr.build_dataset.people import Whose
-from scope_sr.build_dataset.pixels import picture
-from scope_sr.build_dataset.setup import LARGEST_RATIO
 from scope_sr.dataset import Gate, Pair
 from scope_sr.dataset.cells import pack
 from scope_sr.dataset.fields import to_tiff
+from scope_sr.dataset.pictures import picture
+from scope_sr.degradation import LARGEST_RATIO
 from scope_sr.imaging.color import apply_color_matrix, color_matrix
 from scope_sr.imaging.laying import Box, covered, draw, softened
 from scope_sr.imaging.pair_quality import Comparison

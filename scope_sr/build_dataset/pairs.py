@@ -15,16 +15,16 @@ import numpy as np
 
 from scope_sr.build_dataset.allotting import settled
 from scope_sr.build_dataset.draft import Draft
-from scope_sr.build_dataset.files import Found, fit_names, images_in, name_of
+from scope_sr.build_dataset.files import Found, fit_names, name_of
 from scope_sr.build_dataset.gates import gate, reasons
 from scope_sr.build_dataset.pair_drawing import PairTask, Registered, draw_pair, plain
 from scope_sr.build_dataset.parallel import Workers
 from scope_sr.build_dataset.people import Whose
-from scope_sr.build_dataset.pixels import picture
-from scope_sr.build_dataset.setup import SCALES
 from scope_sr.dataset import Header, Pair, Source
 from scope_sr.dataset.cells import CELL_PX
 from scope_sr.dataset.index import from_line, to_line
+from scope_sr.dataset.pictures import images_in, picture
+from scope_sr.degradation import SCALES
 from scope_sr.errors import InputError
 from scope_sr.imaging.unknown_geometry import register_unknown
 from scope_sr.software import this_version

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scope_sr.build_dataset.files import ENDINGS
 from scope_sr.config import reason
 from scope_sr.dataset.index import SPLITS, Level, Split
+from scope_sr.dataset.pictures import ENDINGS
 from scope_sr.errors import InputError
 
 COLUMNS = ("name", "patient", "slide", "split")

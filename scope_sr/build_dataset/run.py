@@ -10,7 +10,7 @@ from typing import Any
 
 from scope_sr.build_dataset.draft import Draft
 from scope_sr.build_dataset.files import Found, name_of
-from scope_sr.build_dataset.images import build_from_images, optics_of, plan_images
+from scope_sr.build_dataset.images import build_from_images, plan_images
 from scope_sr.build_dataset.labelled import build_from_masks
 from scope_sr.build_dataset.masks import find_layout
 from scope_sr.build_dataset.pairs import build_from_pairs, find_pairs, registration_json
@@ -31,6 +31,7 @@ from scope_sr.config import Rig
 from scope_sr.dataset import Dataset, Header
 from scope_sr.dataset.folder import CARD, REGISTRATION, REPORT, RESHOOT
 from scope_sr.dataset.index import Item
+from scope_sr.degradation import optics_of
 from scope_sr.session import resume_command
 
 Tell = Callable[[str, int, int], None]

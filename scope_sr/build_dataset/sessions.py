@@ -37,9 +37,7 @@ from scope_sr.build_dataset.setup import (
     Visit,
     digest_of,
     groups_of,
-    refuse_empty_magnification,
     set_up,
-    usual_scale,
 )
 from scope_sr.build_dataset.story import Story, story_of
 from scope_sr.build_dataset.work import from_npz, to_npz
@@ -47,6 +45,7 @@ from scope_sr.dataset import Header, Pair, Source
 from scope_sr.dataset.cells import CELL_PX
 from scope_sr.dataset.index import Level, Split, from_line, to_line
 from scope_sr.dataset.splits import Area, assign, cut, level_of
+from scope_sr.degradation import refuse_empty_magnification, usual_scale
 from scope_sr.errors import InputError
 from scope_sr.imaging.session_model import SessionModel, shift_of
 from scope_sr.session import Session

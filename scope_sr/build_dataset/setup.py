@@ -12,10 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scope_sr.build_dataset.people import Whose
-from scope_sr.degradation import LARGEST_RATIO as LARGEST_RATIO
-from scope_sr.degradation import SCALES as SCALES
-from scope_sr.degradation import refuse_empty_magnification as refuse_empty_magnification
-from scope_sr.degradation import usual_scale as usual_scale
 from scope_sr.errors import InputError
 from scope_sr.imaging.affine import bent
 from scope_sr.imaging.session_model import Lens, SessionModel

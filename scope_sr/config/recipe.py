@@ -16,6 +16,7 @@ Steps = Annotated[Whole, Field(ge=0)]
 Count = Annotated[Whole, Field(ge=1)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Side = Annotated[Whole, Field(ge=16, le=1024)]
+LARGEST_SCALE = 4
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
@@ -100,6 +101,9 @@ class Mixture(Table):
         if abs(total - 1) > 1e-6:
             msg = f"high, low and sr add up to {total:g}; they must add up to 1"
             raise ValueError(msg)
+        if self.low and not self.scales:
+            msg = "scales: name 2, 4 or both; low images are made by them"
+            raise ValueError(msg)
         if bool(self.sr) != bool(self.models):
             msg = "sr and models belong together: name the models that make the sr inputs"
             raise ValueError(msg)
@@ -130,6 +134,9 @@ class UnetRecipe(Table):
     def _patch_fits(self) -> UnetRecipe:
         if self.patch_px % 2**self.depth:
             msg = f"patch_px = {self.patch_px}: not a multiple of {2**self.depth} (2 to the depth)"
+            raise ValueError(msg)
+        if self.mixture.high < 1 and self.patch_px % LARGEST_SCALE:
+            msg = f"patch_px = {self.patch_px}: no multiple of {LARGEST_SCALE}, as low images ask"
             raise ValueError(msg)
         return self
 

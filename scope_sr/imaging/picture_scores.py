@@ -146,7 +146,7 @@ def fitted_psnr_db(picture: Picture, truth: Picture, crop_px: int) -> tuple[floa
     inputs = np.column_stack([best, np.full(len(best), FULL_SCALE)])
     matrix, *_ = np.linalg.lstsq(inputs.T @ inputs, inputs.T @ true, rcond=None)
     colored = np.clip(inputs @ matrix, 0, FULL_SCALE)
-    return _db(_mse(best, true)), _db(min(_mse(best, true), _mse(colored, true)))
+    return _db(_mse(best, true)), _db(_mse(colored, true))
 
 
 def _best_shift(picture: Floats, truth: Floats, border_px: int) -> NDArray[np.float64]:

@@ -22,11 +22,13 @@ def board(folder: Path) -> Tell:
     except ImportError as error:
         msg = "--tensorboard: not installed; pip install 'scope-sr[tensorboard]'"
         raise InputError(msg) from error
-    writer = SummaryWriter(str(folder))
+    writers: list[SummaryWriter] = []  # made late: a run is begun in an empty folder
 
     def tell(news: Progress) -> None:
+        if not writers:
+            writers.append(SummaryWriter(str(folder)))
         for name, value in news.figures.items():
-            writer.add_scalar(f"{news.stage}/{name}", value, news.step)
-        writer.flush()
+            writers[0].add_scalar(f"{news.stage}/{name}", value, news.step)
+        writers[0].flush()
 
     return tell

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,7 +111,7 @@ def begin_with(network: nn.Module, model: str) -> None:
     Raises
     ------
     InputError
-        There is no such model, or nothing of it fits.
+        There is no such model, or less than half of it fits.
     """
     ours = network.state_dict()
     fitting = {
@@ -118,8 +119,11 @@ def begin_with(network: nn.Module, model: str) -> None:
         for key, value in weights_of(model).items()
         if key in ours and ours[key].shape == value.shape
     }
-    if not fitting:
-        msg = f"--start {model}: none of its weights fit; name a model of the recipe's architecture"
+    if 2 * len(fitting) < len(ours):  # of another width, only the interpolation would fit
+        msg = (
+            f"--start {model}: {len(fitting)} of the {len(ours)} weights fit; name a model of the"
+            " recipe's architecture and channels"
+        )
         raise InputError(msg)
     network.load_state_dict(fitting, strict=False)
 
@@ -134,6 +138,7 @@ def batches(
         batch_size=None,
         sampler=steps,
         num_workers=workers,
+        worker_init_fn=_leave_stopping_to_others,
         pin_memory=fabric.device.type == "cuda",
     )
     for step, batch in zip(steps, loader, strict=True):
@@ -141,6 +146,13 @@ def batches(
             step,
             {key: value.to(fabric.device, non_blocking=True) for key, value in batch.items()},
         )
+
+
+def _leave_stopping_to_others(worker: int) -> None:
+    """Let Ctrl-C, which every process of a terminal hears, reach the training alone."""
+    del worker
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def channels_last(network: nn.Module) -> nn.Module:
@@ -208,6 +220,20 @@ def refuse_nonsense(stage: str, step: int, figures: dict[str, float], key: str) 
             f" before are whole; begin a new run with a lower {key}, or check the dataset"
         )
         raise TrainingError(msg)
+
+
+def refuse_wild(stage: str, step: int, key: str, *networks: nn.Module) -> None:
+    """Stop before such weights are saved: a loss is not looked at at every step.
+
+    Raises
+    ------
+    TrainingError
+        A weight is not finite.
+    """
+    for network in networks:
+        for weight in network.parameters():
+            if not torch.isfinite(weight).all():
+                refuse_nonsense(stage, step, {"a weight": math.nan}, key)
 
 
 @dataclass

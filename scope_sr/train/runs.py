@@ -16,7 +16,9 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from scope_sr.errors import InputError, TrainingError
 RECIPE, FACTS, METRICS = "recipe.json", "run.json", "metrics.jsonl"
 SCHEMA = "scope-sr/run/1"
 LAST, BEST = "last", "best"
+AGAIN = "begin again in another folder, from a model of the run if there is one: --start MODEL"
 
 
 class Run:
@@ -70,11 +73,12 @@ class Run:
                 way = "go on with --resume, or name another --out"
                 msg = f"--out: {folder} is not empty; {way}"
                 raise InputError(msg)
-            disk.make_folders([folder, folder / "checkpoints", folder / "samples"])
-            disk.store(folder / RECIPE, recipe.model_dump_json(indent=2).encode() + b"\n")
             table = {"schema": SCHEMA, **facts}
-            disk.store(folder / FACTS, json.dumps(table, indent=2).encode() + b"\n")
-            disk.store(folder / METRICS, b"")
+            with written(folder, "delete it, and begin again where there is room"):
+                disk.make_folders([folder, folder / "checkpoints", folder / "samples"])
+                disk.store(folder / RECIPE, recipe.model_dump_json(indent=2).encode() + b"\n")
+                disk.store(folder / FACTS, json.dumps(table, indent=2).encode() + b"\n")
+                disk.store(folder / METRICS, b"")
         return run
 
     @classmethod
@@ -104,18 +108,31 @@ class Run:
         """Append a line to the metrics."""
         if self.writes:
             text = json.dumps({key: _plain(value) for key, value in line.items()})
-            self._end = disk.append(self.folder / METRICS, self._end, text.encode() + b"\n")
+            path = self.folder / METRICS
+            with written(path):
+                self._end = disk.append(path, self._end, text.encode() + b"\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Read the metrics; a torn last line does not count."""
-        return list(_lines((self.folder / METRICS).read_bytes()))
+        """Read the metrics; a torn last line does not count.
+
+        Raises
+        ------
+        InputError
+            They are missing or damaged.
+        """
+        path = self.folder / METRICS
+        try:
+            return _lines(path.read_bytes())
+        except (OSError, ValueError) as error:
+            msg = f"{path}: {reason(error)}; make it an empty file to go on without what was logged"
+            raise InputError(msg) from error
 
     def keep_metrics_until(self, step: int) -> None:
         """Forget what was logged after the checkpoint that is gone on from."""
         if self.writes:
             kept = [line for line in self.metrics() if line["step"] <= step]
             data = b"".join(json.dumps(line).encode() + b"\n" for line in kept)
-            disk.store(self.folder / METRICS, data)
+            self.put(METRICS, data)
             self._end = len(data)
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
@@ -136,12 +153,8 @@ class Run:
         if not self.writes:
             return
         path = self.folder / name
-        try:
+        with written(path):
             disk.store(path, data)
-        except OSError as error:
-            kept = "what was saved before is whole"
-            msg = f"{path}: {reason(error)}; {kept}: make room and go on with --resume"
-            raise TrainingError(msg) from error
 
     def load(self, name: str) -> dict[str, Any]:
         """Read a checkpoint; nothing in it is executed.
@@ -153,20 +166,29 @@ class Run:
         """
         path = self.folder / "checkpoints" / f"{name}.pt"
         try:
-            state = torch.load(io.BytesIO(path.read_bytes()), "cpu", weights_only=True)
+            data = path.read_bytes()
+            _refuse_flipped(data)
+            state = torch.load(io.BytesIO(data), "cpu", weights_only=True)
         except FileNotFoundError as error:
             msg = f"{path}: not there; the run stopped before its first checkpoint: begin again"
             raise InputError(msg) from error
         except Exception as error:  # torch raises what its zip and pickle readers happen to raise
-            other = BEST if name == LAST else LAST
-            way = f"copy {other}.pt over it if that is whole, or begin again"
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            msg = f"{path}: damaged ({first[:80]}); {way}"
+            msg = f"{path}: damaged ({first[:80]}); {AGAIN}"
             raise InputError(msg) from error
         if not isinstance(state, dict):
-            msg = f"{path}: not a checkpoint of this scope-sr; begin again"
+            msg = f"{path}: not a checkpoint of this scope-sr; {AGAIN}"
             raise InputError(msg)
         return state
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Make one line of a checkpoint that is whole but does not fit the recipe."""
+        try:
+            yield
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            msg = f"{self.folder}: its checkpoint does not fit its {RECIPE}; {AGAIN}"
+            raise InputError(msg) from error
 
 
 def recipe_of_run(folder: Path, job: str, kind: type[Recipe]) -> tuple[Recipe, Path]:
@@ -188,6 +210,31 @@ def recipe_of_run(folder: Path, job: str, kind: type[Recipe]) -> tuple[Recipe, P
         msg = f"{path}: damaged ({reason(error)}); begin again in another folder"
         raise InputError(msg) from error
     return recipe_of(table, str(path), kind), Path(str(facts.get("dataset")))
+
+
+@contextmanager
+def written(path: Path, way: str = "make room and go on with --resume") -> Iterator[None]:
+    """Make one line of what the disk says; what was saved before is untouched.
+
+    Raises
+    ------
+    TrainingError
+        The system refused to write.
+    """
+    try:
+        yield
+    except OSError as error:
+        msg = f"{path}: {reason(error)}; what was saved before is whole: {way}"
+        raise TrainingError(msg) from error
+
+
+def _refuse_flipped(data: bytes) -> None:
+    """Look at the checksums, for torch does not: one wrong bit would be learnt on from."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        torn = archive.testzip()
+    if torn is not None:
+        msg = f"its {torn.partition('/')[2]} is not what was written"
+        raise ValueError(msg)
 
 
 def _lines(data: bytes) -> list[dict[str, Any]]:

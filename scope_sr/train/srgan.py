@@ -37,7 +37,6 @@ from scope_sr.train.losses import (
     feature_loss,
     shift_tolerant_l1,
 )
-from scope_sr.train.perceptual import features_of
 from scope_sr.train.runs import LAST
 from scope_sr.train.srgan_work import Work, prepared
 
@@ -135,9 +134,7 @@ def _gan_stage(work: Work, state: Mapping[str, Any]) -> str:
     recipe, stage, fabric = work.recipe, work.recipe.gan, work.fabric
     torch.manual_seed(recipe.seed + 1)
     judge = channels_last(UNetDiscriminator(stage.discriminator_channels)).to(fabric.device)
-    features = features_of(stage.perceptual)
-    if features:
-        features = features.to(fabric.device)
+    features = work.features.to(fabric.device) if work.features else None
     optimizer = torch.optim.Adam(work.network.parameters(), stage.learning_rate, BETAS)
     optimizer_d = torch.optim.Adam(judge.parameters(), stage.learning_rate, BETAS)
     learners = {"discriminator": judge, "optimizer": optimizer, "optimizer_d": optimizer_d}

@@ -26,15 +26,25 @@ from scope_sr.train.loop import (
     begin_with,
     channels_last,
     refuse_nonsense,
+    refuse_wild,
 )
 from scope_sr.train.low import LowMaker
 from scope_sr.train.pairs import PairPatches
-from scope_sr.train.runs import BEST, LAST, Run
+from scope_sr.train.perceptual import features_of
+from scope_sr.train.runs import BEST, LAST, Run, written
 
 
 @dataclass(eq=False)
 class Work:
-    """A training under way: what is being learnt, from what, and where it is written down."""
+    """A training under way: what is being learnt, from what, and where it is written down.
+
+    Attributes
+    ----------
+    trial, exam
+        Fields looked at on the way, and those whose figures stand in the card.
+    features
+        That pictures are compared by in the second stage.
+    """
 
     fabric: Fabric
     run: Run
@@ -43,6 +53,8 @@ class Work:
     patches: PairPatches
     low_maker: LowMaker | None
     trial: validation.Trial
+    exam: validation.Trial
+    features: nn.Module | None
     network: nn.Module
     average: Any
     tell: Tell
@@ -78,16 +90,20 @@ class Work:
         """Put everything back as it was saved; give the step to go on with."""
         if not state:
             return 0
-        self.network.load_state_dict(state["generator"])
-        self.average.load_state_dict(state["average"])
-        for name, learner in learners.items():
-            learner.load_state_dict(state[name])
-        self.shifts = state["shifts"]
-        self.run.keep_metrics_until(self.reached(state["stage"], state["step"]))
-        return int(state["step"])
+        with self.run.restoring():
+            self.network.load_state_dict(state["generator"])
+            self.average.load_state_dict(state["average"])
+            for name, learner in learners.items():
+                learner.load_state_dict(state[name])
+            self.shifts = state["shifts"]
+            stage, step = str(state["stage"]), int(state["step"])
+        self.run.keep_metrics_until(self.reached(stage, step))
+        return step
 
     def save(self, stage: str, step: int, learners: Mapping[str, Any], ended: str = "") -> None:
         """Write a checkpoint from which everything goes on to the bit."""
+        modules = [learner for learner in learners.values() if isinstance(learner, nn.Module)]
+        refuse_wild(stage, step, f"{stage}.learning_rate", self.network, *modules)
         self.run.save(
             LAST,
             {
@@ -112,8 +128,8 @@ class Work:
 
     def check(self, stage: str, done: int) -> None:
         """Try the averaged weights on the val split, and keep the best of the first stage."""
+        refuse_wild(stage, done, f"{stage}.learning_rate", self.network)
         trial = self.trial.judge(self.average.module)
-        refuse_nonsense(stage, done, {"psnr_db": trial.psnr_db}, f"{stage}.learning_rate")
         step = self.reached(stage, done)
         self.run.log(
             stage=stage,
@@ -126,14 +142,18 @@ class Work:
         if self.run.writes:
             self.run.put(f"samples/step-{step:07d}.png", validation.picture(trial, step))
             self.run.put("curves.png", validation.curves(self.run.metrics()))
-        if stage == "pixel" and trial.gain_db > self.best.get("gain_db", -float("inf")):
-            self.best = {"gain_db": trial.gain_db, "step": done}
+        # the first process decides for all: else one might end, and the others wait for it
+        gain_db = float(self.fabric.broadcast(trial.gain_db))
+        if stage == "pixel" and gain_db > self.best.get("gain_db", -float("inf")):
+            self.best = {"gain_db": gain_db, "step": done}
             self.run.save(BEST, {"step": done, "average": self.average.state_dict()})
 
     def take_best(self) -> None:
         """Go on from the weights that did best on val."""
         self.fabric.barrier()
-        self.average.load_state_dict(self.run.load(BEST)["average"])
+        best = self.run.load(BEST)
+        with self.run.restoring():
+            self.average.load_state_dict(best["average"])
         self.network.load_state_dict(self.average.module.state_dict())
 
     def keep(self, weights: str) -> Path:
@@ -141,18 +161,16 @@ class Work:
         path = self.run.folder / f"{weights}.ts"
         if not self.run.writes:
             return path
-        split: Split = "test" if self.dataset.of("test") else "val"
-        trial = validation.Trial.of(
-            self.dataset, self.recipe, self.low_maker, self.fabric.device, split
-        )
-        found = trial.figures(self.average.module)
+        split, found = last_split(self.dataset), self.exam.figures(self.average.module)
         self.figures = {"split": split, **found}
-        low_px = trial.fields[0][0].shape[-1]
+        low_px = self.exam.fields[0][0].shape[-1]
         protocol = (
-            f"{len(trial.fields)} fields of {low_px} low px of split {split}, RGB, 8 bits, border"
-            f" of {trial.scale} px left out"
+            f"{len(self.exam.fields)} fields of {low_px} low px of split {split}, RGB, 8 bits,"
+            f" border of {self.exam.scale} px left out"
         )
-        last = [line for line in self.run.metrics() if "l1" in line][-1:]
+        stage = "gan" if weights == "gan" else "pixel"
+        lines = [one for one in self.run.metrics() if "l1" in one and one["stage"] == stage]
+        last = lines[-1:]
         losses = {k: v for line in last for k, v in line.items() if isinstance(v, float)}
         card = cards.sr_card(
             self.dataset,
@@ -160,11 +178,12 @@ class Work:
             weights,
             steps=self.best["step"] + (self.recipe.gan.steps if weights == "gan" else 0),
             losses=losses,
-            figures=(Figures(protocol, len(trial.fields), **found),),
+            figures=(Figures(protocol, len(self.exam.fields), **found),),
             degradation=self.low_maker.words if self.low_maker else "",
             name=f"{self.run.folder.absolute().name}-{weights}",
         )
-        save(self.average.module, card, path)
+        with written(path):
+            save(self.average.module, card, path)
         return path
 
 
@@ -184,7 +203,11 @@ def prepared(
     patches = PairPatches(dataset, recipe, fabric.global_rank)
     low = recipe.degradation.low
     low_maker = None if low == "dataset" else LowMaker(recipe.degradation, scale, recipe.seed)
-    trial = validation.Trial.of(dataset, recipe, low_maker, fabric.device)
+    trial, exam = (
+        validation.Trial.of(dataset, recipe, low_maker, fabric.device, split)
+        for split in ("val", last_split(dataset))
+    )
+    features = features_of(recipe.gan.perceptual) if recipe.gan.steps else None
     torch.manual_seed(recipe.seed)
     network = generator(recipe.architecture, scale, recipe.blocks, recipe.channels)
     if start and not resume:
@@ -199,8 +222,25 @@ def prepared(
         run = Run.begin(out, recipe, facts, writes=writes)
     average = averaged(network, recipe.ema)
     return Work(
-        fabric, run, recipe, dataset, patches, low_maker, trial, network, average, tell, stop
+        fabric=fabric,
+        run=run,
+        recipe=recipe,
+        dataset=dataset,
+        patches=patches,
+        low_maker=low_maker,
+        trial=trial,
+        exam=exam,
+        features=features,
+        network=network,
+        average=average,
+        tell=tell,
+        stop=stop,
     )
+
+
+def last_split(dataset: Dataset) -> Split:
+    """Name the split whose figures stand in the card: test, or val where nothing is in test."""
+    return "test" if dataset.of("test") else "val"
 
 
 def pairs_to_learn_from(data: Path) -> Dataset:

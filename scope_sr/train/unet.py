@@ -41,10 +41,11 @@ from scope_sr.train.loop import (
     launch,
     quiet,
     refuse_nonsense,
+    refuse_wild,
     set_rate,
 )
 from scope_sr.train.nuclei_patches import NucleiPatches
-from scope_sr.train.runs import BEST, LAST, Run
+from scope_sr.train.runs import BEST, LAST, Run, written
 
 STAGE = "nuclei"
 
@@ -104,7 +105,9 @@ def train_unet(
     if why == "stopped":
         return Finished(out, (), {}, why)
     fabric.barrier()
-    work.average.load_state_dict(work.run.load(BEST)["average"])
+    best = work.run.load(BEST)
+    with work.run.restoring():
+        work.average.load_state_dict(best["average"])
     model, figures = _kept(work)
     return Finished(out, (model,), figures, why)
 
@@ -237,15 +240,18 @@ def _restored(work: Work, state: Mapping[str, Any], optimizer: torch.optim.Optim
     """Put everything back as it was saved; give the step to go on with."""
     if not state:
         return 0
-    work.network.load_state_dict(state["network"])
-    work.average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    work.best = dict(state["best"])
-    work.run.keep_metrics_until(state["step"])
-    return int(state["step"])
+    with work.run.restoring():
+        work.network.load_state_dict(state["network"])
+        work.average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        work.best = dict(state["best"])
+        step = int(state["step"])
+    work.run.keep_metrics_until(step)
+    return step
 
 
 def _save(work: Work, step: int, optimizer: Any, ended: str = "") -> None:
+    refuse_wild(STAGE, step, "learning_rate", work.network)
     work.run.save(
         LAST,
         {
@@ -270,6 +276,7 @@ def _log(work: Work, done: int, losses: Mapping[str, Tensor]) -> None:
 
 def _check(work: Work, done: int) -> None:
     """Find the nuclei of the val split with the averaged weights, and keep the best."""
+    refuse_wild(STAGE, done, "learning_rate", work.network)
     judged = work.trial.judge(work.average.module)
     figures = {f"val_{name}": value or 0.0 for name, value in asdict(judged.figures).items()}
     del figures["val_images"]
@@ -279,6 +286,8 @@ def _check(work: Work, done: int) -> None:
         work.run.put("curves.png", nuclei_trial.curves(work.run.metrics()))
     # where touching nuclei are not told apart there is no PQ to go by
     pq = judged.figures.pq if judged.figures.pq is not None else judged.figures.dice or 0.0
+    # the first process decides for all: statistics of batches differ from process to process
+    pq = float(work.fabric.broadcast(pq))
     if pq > work.best.get("pq", -1.0):
         work.best = {"pq": pq, "step": done}
         work.run.save(BEST, {"step": done, "average": work.average.state_dict()})
@@ -318,5 +327,6 @@ def _kept(work: Work) -> tuple[Path, dict[str, Any]]:
     )
     path = work.run.folder / "nuclei.ts"
     if work.run.writes:
-        save(work.average.module, card, path)
+        with written(path):
+            save(work.average.module, card, path)
     return path, {"split": split, **found}

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scope_sr.build_dataset.files import fault
 from scope_sr.build_dataset.masks.case import Layout, with_fit_names
 from scope_sr.build_dataset.masks.monuseg import find_monuseg
 from scope_sr.build_dataset.masks.pairs import find_consep, find_lizard, find_tcia, find_tnbc
@@ -16,6 +15,7 @@ from scope_sr.build_dataset.masks.plain import find_plain
 from scope_sr.build_dataset.masks.single_nuclei import find_dsb2018
 from scope_sr.build_dataset.masks.tree import Tree, read_tree
 from scope_sr.build_dataset.masks.vienna import find_cryonuseg, find_nuinsseg
+from scope_sr.dataset.pictures import fault
 
 PUBLISHED = (
     find_tcia, find_monuseg, find_pannuke, find_nuinsseg, find_consep, find_dsb2018, find_lizard,

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from scope_sr.build_dataset.files import fault
-from scope_sr.build_dataset.pixels import DAMAGED, whole
 from scope_sr.config import reason
+from scope_sr.dataset.pictures import DAMAGED, fault, whole
 
 MAPS = ("inst_map", "instance_map")
 HEADER_BYTES = 128

@@ -9,13 +9,12 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.build_dataset.files import fault
 from scope_sr.build_dataset.masks.case import Case, Layout, Read
-from scope_sr.build_dataset.masks.labels import consecutive
 from scope_sr.build_dataset.masks.tree import IMAGES, Couple, Tree, by_key, couple
 from scope_sr.build_dataset.people import patient_and_slide
-from scope_sr.build_dataset.pixels import rgb
 from scope_sr.config import reason
+from scope_sr.dataset.labels import consecutive
+from scope_sr.dataset.pictures import fault, rgb
 
 # The bare barcode of a slide. MoNuSAC adds a number, and marks what is no nucleus in the same way.
 NAME = re.compile(r"TCGA-\w{2}-\w{4}-\w{3}-\w{2}-\w{2,3}", re.IGNORECASE)

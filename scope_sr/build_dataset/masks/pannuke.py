@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.build_dataset.files import fault
 from scope_sr.build_dataset.masks.case import Case, Layout, Read
-from scope_sr.build_dataset.masks.labels import consecutive
 from scope_sr.build_dataset.masks.tree import Tree, by_key, couple
-from scope_sr.build_dataset.pixels import DAMAGED, whole
 from scope_sr.config import reason
+from scope_sr.dataset.labels import consecutive
+from scope_sr.dataset.pictures import DAMAGED, fault, whole
 from scope_sr.errors import InputError
 
 KINDS = 5  # channels of nuclei; the sixth is the background

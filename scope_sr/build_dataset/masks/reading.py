@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.build_dataset.files import fault
 from scope_sr.build_dataset.masks.case import Case, Read
-from scope_sr.build_dataset.masks.labels import consecutive, nuclei, refuse_classes
 from scope_sr.build_dataset.masks.matlab import read_mat
 from scope_sr.build_dataset.masks.monuseg import read_monuseg
 from scope_sr.build_dataset.masks.pannuke import read_pannuke
 from scope_sr.build_dataset.masks.single_nuclei import read_dsb2018
-from scope_sr.build_dataset.pixels import numbers, rgb
+from scope_sr.dataset.labels import consecutive, nuclei, refuse_classes
+from scope_sr.dataset.pictures import fault, numbers, rgb
 
 
 def read_case(case: Case) -> Read:
