@@ -5,8 +5,9 @@
 
 Peers are the plain loop most people write, DataLoader, Adam, L1, with BasicSR's SRVGGNetCompact
 against ``compact``, torchSR's EDSR baseline against ``srresnet`` and MONAI's BasicUNet against the
-U-Net, each as wide and deep as ours and as like it as its options allow. They crop whole PNG files as BasicSR does, with its own
-functions. The first two need torchvision as packages; their files are taken one by one, unchanged.
+U-Net, each as wide and deep as ours and as like it as its options allow. They crop whole PNG files
+as BasicSR does, with its own functions. The first two need torchvision as packages; their files are
+taken one by one, unchanged.
 
 Data: the tissue of the package, low images computed. Every loop is a process of its own and waits
 for its turn; within a round each takes some steps, and ratios are those of a round (median of
@@ -129,9 +130,7 @@ def one_thread() -> Iterator[list[Runner]]:
 def two_threads() -> Iterator[list[Runner]]:
     """List what competes on two cores."""
     yield rivals("compact", 2)
-    yield rivals("compact", 4)
     yield rivals("srresnet", 2)
-    yield rival_unets()
 
 
 def rivals(architecture: str, scale: int) -> list[Runner]:
