@@ -41,7 +41,11 @@ def test_a_rig_of_micro_manager_needs_labels() -> None:
     )
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.name)
+RECIPES = {"srgan.toml", "unet.toml"}
+RIGS = [p for p in sorted((ROOT / "configs").glob("*.toml")) if p.name not in RECIPES]
+
+
+@pytest.mark.parametrize("path", RIGS, ids=lambda p: p.name)
 def test_every_rig_in_configs_loads_once_its_question_marks_are_answered(path: Path) -> None:
     text = path.read_text("utf-8")
     for key, words in (

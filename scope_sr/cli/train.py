@@ -139,7 +139,10 @@ def _tour(out: Path) -> None:
     from scope_sr.build_dataset import LICENCE, from_images, usual_workers, write_tissue
     from scope_sr.config import SrganRecipe, load_rig
     from scope_sr.errors import InputError
+    from scope_sr.modelfile import read_card
     from scope_sr.train import train_srgan
+
+    read_card("compact-x2")  # refused before anything is written
 
     data, run = out / "dataset", out / "run"
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -17,7 +17,7 @@ Count = Annotated[Whole, Field(ge=1)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Side = Annotated[Whole, Field(ge=16, le=1024)]
 LARGEST_SCALE = 4
-Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["auto", "32-true", "bf16-mixed"]
 
 
 class Checks(Table):

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from scope_sr import disk
 from scope_sr.errors import InputError
 from scope_sr.modelfile.card import Card, from_json
 from scope_sr.modelfile.naming import find
@@ -82,7 +83,7 @@ def _card_bytes(path: Path, data: bytes) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = {name.partition("/")[2]: name for name in archive.namelist()}
-            torn = archive.testzip()
+            torn = disk.torn_member(archive)
             card = archive.read(names[f"extra/{CARD}"]) if f"extra/{CARD}" in names else None
     except DAMAGED as error:
         msg = f"{path}: damaged or cut short; {FETCH}"

@@ -78,7 +78,9 @@ def launch(precision: str) -> Fabric:
     """
     world, local = (int(os.environ.get(key, "1")) for key in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if precision == "auto":
-        precision = "bf16-mixed" if torch.cuda.is_available() else "32-true"
+        # older GPUs only pretend to know bf16, and are slow at it
+        able = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bf16-mixed" if able else "32-true"
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with quiet():
         try:

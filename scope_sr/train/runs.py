@@ -231,7 +231,7 @@ def written(path: Path, way: str = "make room and go on with --resume") -> Itera
 def _refuse_flipped(data: bytes) -> None:
     """Look at the checksums, for torch does not: one wrong bit would be learnt on from."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        torn = archive.testzip()
+        torn = disk.torn_member(archive)
     if torn is not None:
         msg = f"its {torn.partition('/')[2]} is not what was written"
         raise ValueError(msg)

@@ -90,9 +90,8 @@ def train_srgan(
     work.take_best()
     models.append(work.keep("fidelity"))
     if recipe.gan.steps:
-        why = _gan_stage(work, state)
-        if why == "stopped":
-            return Finished(out, tuple(models), {}, why)
+        if _gan_stage(work, state) == "stopped":
+            return Finished(out, tuple(models), {}, "stopped")
         models.append(work.keep("gan"))
     return Finished(out, tuple(models), work.figures, why)
 
