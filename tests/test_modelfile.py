@@ -352,8 +352,13 @@ def break_code(path: Path) -> None:
 
 
 def flip(path: Path) -> None:
+    """Change a bit of the largest member; between members lies padding that says nothing."""
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    with zipfile.ZipFile(path) as archive:
+        member = max(archive.infolist(), key=lambda info: info.compress_size)
+    head = member.header_offset
+    names = sum(int.from_bytes(data[head + at : head + at + 2], "little") for at in (26, 28))
+    data[head + 30 + names + member.compress_size // 2] ^= 1
     path.write_bytes(data)
 
 
