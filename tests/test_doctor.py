@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -426,8 +427,13 @@ def test_what_is_installed_and_what_is_too_old() -> None:
 
 
 def test_nothing_of_learning_is_loaded_here(tmp_path: Path) -> None:
-    examine(None, tmp_path)
-    assert not {"torch", "PySide6", "pyqtgraph"} & sys.modules.keys()
+    code = (
+        "import sys; from pathlib import Path; from scope_sr.doctor import examine;"
+        "examine(None, Path(sys.argv[1]));"
+        "print({'torch', 'PySide6', 'pyqtgraph'} & sys.modules.keys())"
+    )
+    done = [sys.executable, "-c", code, str(tmp_path)]
+    assert subprocess.run(done, capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 def test_the_disk_is_measured_and_left_as_it_was(tmp_path: Path) -> None:
