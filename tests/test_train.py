@@ -775,9 +775,8 @@ def test_a_nuclei_model_is_looked_through(
     train_srgan(data, recipe, tmp_path / "run")
     assert len(seen) == 4
     assert all(one.requires_grad and one > 0 for one in seen)
-    assert [line["features"] > 0 for line in metrics(tmp_path / "run") if "features" in line] == [
-        True
-    ]
+    logged = [line.get("features nuclei") for line in metrics(tmp_path / "run")]
+    assert [value > 0 for value in logged if value is not None] == [True]
     assert differences(dict(state(nuclei_model)), before) == []
 
 

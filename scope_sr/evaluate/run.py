@@ -161,10 +161,10 @@ def _nuclei_warnings(judge: Judge, material: Material) -> list[str]:
     if judge.nuclei is None:
         return []
     found = [warning_of(sight_of(judge.nuclei.card, material), "The nuclei model")]
-    if judge.model.card.weights == "gan" and "features" in judge.model.card.losses:
+    if "features nuclei" in judge.model.card.losses:
         found.append(
-            "The weights are of a training with a perceptual loss; if that was the nuclei model's,"
-            " the figures of nuclei flatter it: judge with another one"
+            "The weights learnt from the features of a nuclei model; if it was this one, the"
+            " figures of nuclei flatter them: judge with another one"
         )
     return found
 

@@ -93,9 +93,10 @@ def sr_card(
     losses: Mapping[str, float],
     figures: tuple[Figures, ...],
     degradation: str,
+    start: str,
     name: str,
 ) -> Card:
-    """Write the card of a generator."""
+    """Write the card of a generator; `start` is the model it began with."""
     header = dataset.header
     return Card(
         kind="sr",
@@ -113,6 +114,7 @@ def sr_card(
         figures=figures,
         licence="; ".join(sorted({s.licence for s in header.sources if s.licence})),
         versions=versions(),
+        note=begun_with(start),
     )
 
 
@@ -145,6 +147,11 @@ def nuclei_card(
         versions=versions(),
         note=note,
     )
+
+
+def begun_with(start: str) -> str:
+    """Say on a card where weights come from: what that model learnt from, this one has seen too."""
+    return f"begun with the weights of {Path(start).name}" if start else ""
 
 
 def versions() -> dict[str, str]:

@@ -44,11 +44,14 @@ class Run:
         Of the run.
     writes
         Whether this process is the one that does.
+    start
+        Model it began with; empty for none.
     """
 
-    def __init__(self, folder: Path, *, writes: bool) -> None:
+    def __init__(self, folder: Path, *, writes: bool, start: str = "") -> None:
         self.folder = folder
         self.writes = writes
+        self.start = start
         self._end = 0
 
     @classmethod
@@ -67,7 +70,7 @@ class Run:
         InputError
             The folder holds something already.
         """
-        run = cls(folder, writes=writes)
+        run = cls(folder, writes=writes, start=str(facts.get("start", "")))
         if writes:
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 way = "go on with --resume, or name another --out"
@@ -102,7 +105,7 @@ class Run:
         if schema != SCHEMA:
             msg = f"{folder} is of schema {schema}, this scope-sr reads {SCHEMA}; update scope-sr"
             raise InputError(msg)
-        return cls(folder, writes=writes), facts
+        return cls(folder, writes=writes, start=str(facts.get("start", ""))), facts
 
     def log(self, **line: object) -> None:
         """Append a line to the metrics."""

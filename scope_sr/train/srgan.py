@@ -194,8 +194,9 @@ def _generator_losses(
         total = stage.pixel_weight * pixel + stage.adversarial_weight * looks
         losses = {"l1": pixel, "adversarial": looks}
         if features is not None:
-            losses["features"] = feature_loss(features(ours), features(truth))
-            total = total + stage.perceptual_weight * losses["features"]
+            likeness = feature_loss(features(ours), features(truth))
+            total = total + stage.perceptual_weight * likeness
+            losses[f"features {stage.perceptual.partition(':')[0]}"] = likeness
     judge.requires_grad_(True)
     return {**losses, "total": total, "real": truth, "fake": ours.detach()}
 

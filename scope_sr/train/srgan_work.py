@@ -180,6 +180,7 @@ class Work:
             losses=losses,
             figures=(Figures(protocol, len(self.exam.fields), **found),),
             degradation=self.low_maker.words if self.low_maker else "",
+            start=self.run.start,
             name=f"{self.run.folder.absolute().name}-{weights}",
         )
         with written(path):

@@ -322,7 +322,7 @@ def _kept(work: Work) -> tuple[Path, dict[str, Any]]:
         steps=work.best["step"],
         losses={key: value for key, value in losses.items() if isinstance(value, float)},
         figures=(Figures(protocol, judged.figures.images, **found),),
-        note=f"learnt from {mixture}",
+        note="; ".join(filter(None, (f"learnt from {mixture}", cards.begun_with(work.run.start)))),
         name=work.run.folder.absolute().name,
     )
     path = work.run.folder / "nuclei.ts"
