@@ -85,9 +85,9 @@ def export(
     if int8 != (data is not None) or (int8 and form != "openvino"):
         msg = "--int8 and --data go together, and with --to openvino only"
         raise InputError(msg)
+    network, card = opened(source, gan_share)
     for extra in {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}.get(form, ()):
         forms.needed(extra, form)
-    network, card = opened(source, gan_share)
     if form == "torchscript":
         return _torchscript(network, card, files)
     graph = wrap(network, card)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,9 @@ def inputs_of(mixture: Mixture, seed: int) -> tuple[Input, ...]:
             found.append(Input(f"bicubic x{scale}", share, enlarged))
     if mixture.sr:
         share = mixture.sr / len(mixture.models)
-        found += [Input(name, share, _through(name, mixture, seed)) for name in mixture.models]
+        found += [
+            Input(Path(name).stem, share, _through(name, mixture, seed)) for name in mixture.models
+        ]
     return tuple(found)
 
 
