@@ -168,16 +168,10 @@ def recipe_of(out: Path, name: str) -> Path:
 
 def christen(made: Path, name: str, model: Path) -> None:
     """Write a model file under the name it is shipped by; weights and figures stay."""
-    from scope_sr.modelfile import read_card, save, state
-    from scope_sr.networks import UNet, generator
+    from scope_sr.export import opened
+    from scope_sr.modelfile import save
 
-    card = read_card(made)
-    network = (
-        UNet(**card.settings)
-        if card.architecture == "unet"
-        else generator(card.architecture, card.scale, **card.settings)
-    )
-    network.load_state_dict(state(made))
+    network, card = opened(made)
     model.parent.mkdir(exist_ok=True)
     save(network, replace(card, name=name), model)
 

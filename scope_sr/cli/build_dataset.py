@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from scope_sr.cli.options import INTERRUPTED, FolderType
-from scope_sr.cli.progress import bars
+from scope_sr.cli.progress import stages
 
 if TYPE_CHECKING:
     from scope_sr.build_dataset import Built
@@ -102,7 +101,7 @@ def build_dataset(**options: Any) -> None:
     _refuse_unclear(**options)
     export = options.pop("export")
     try:
-        with _progress() as tell:
+        with stages() as tell:
             built = _build(tell=tell, **options)
             if export:
                 exported = _export(built.dataset, export, tell)
@@ -206,23 +205,6 @@ def _export(dataset: Dataset, kind: Literal["basicsr", "imagefolder"], tell: Tel
 def _export_folder(out: Path, kind: str) -> Path:
     home = out.absolute()
     return home.with_name(f"{home.name}-{kind}")
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """Show a bar for each stage to people, ten lines for each to logs."""
-    with bars() as progress:
-        tasks: dict[str, Any] = {}
-
-        def tell(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
-            progress.update(tasks[stage], completed=done, total=total)
-            tenth = max(1, total // 10)
-            if not progress.console.is_terminal and done and (done == total or done % tenth == 0):
-                click.echo(f"{stage} {done}/{total}", err=True)
-
-        yield tell
 
 
 def _say(built: Built) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from scope_sr.cli.options import INTERRUPTED, FolderType
-from scope_sr.cli.progress import bars
+from scope_sr.cli.progress import stages
 
 if TYPE_CHECKING:
     from scope_sr.evaluate import Evaluation
@@ -76,29 +74,12 @@ def evaluate(scale: str | None, **options: Any) -> None:
 
     asked = Asked(scale=int(scale) if scale else None, **options)
     try:
-        with _progress() as tell:
+        with stages() as tell:
             found = judge(asked, tell)
     except KeyboardInterrupt:
         click.echo("\nStopped; no report was written", err=True)
         sys.exit(INTERRUPTED)
     _say(found)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar for each stage to people, ten lines for each to logs."""
-    with bars() as progress:
-        tasks: dict[str, Any] = {}
-
-        def tell(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
-            progress.update(tasks[stage], completed=done, total=total)
-            tenth = max(1, total // 10)
-            if not progress.console.is_terminal and done and (done == total or done % tenth == 0):
-                click.echo(f"{stage} {done}/{total}", err=True)
-
-        yield tell
 
 
 def _say(found: Evaluation) -> None:

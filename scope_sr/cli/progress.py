@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -35,6 +36,23 @@ def bars(*, elapsed: bool = False) -> Progress:
         TextColumn("{task.description}", markup=False),
     )
     return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar for each stage to people, ten lines for each to logs."""
+    with bars() as progress:
+        tasks: dict[str, Any] = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=total)
+            progress.update(tasks[stage], completed=done, total=total)
+            tenth = max(1, total // 10)
+            if not progress.console.is_terminal and done and (done == total or done % tenth == 0):
+                click.echo(f"{stage} {done}/{total}", err=True)
+
+        yield tell
 
 
 def with_progress(
