@@ -692,6 +692,23 @@ def test_a_precision_the_device_has_not_is_refused(monkeypatch: pytest.MonkeyPat
         launch("16-mixed")
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_no_precision_rounds_the_picture_that_detail_is_added_to(precision: str) -> None:
+    levels = torch.arange(256.0).reshape(1, 1, 16, 16).expand(1, 3, 16, 16) / 255
+    network = generator("compact", 2, 1, 4)
+    with torch.no_grad():
+        found = launch(precision).setup(network)(levels)
+        assert torch.equal(found, network(levels))
+
+
+def test_mixed_precision_computes_in_bf16() -> None:
+    seen = []
+    network = generator("compact", 2, 1, 4)
+    network.tail.register_forward_hook(lambda module, args, out: seen.append(out.dtype))
+    launch("bf16-mixed").setup(network)(torch.rand(1, 3, 8, 8))
+    assert seen == [torch.bfloat16]
+
+
 # Weights to begin with ------------------------------------------------------------------------
 
 

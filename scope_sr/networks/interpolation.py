@@ -37,8 +37,11 @@ class Interpolation(nn.Module):
             nn.init.zeros_(self.conv.bias if self.conv.bias is not None else torch.empty(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge ``(batch, 3, row, column)``."""
-        return self.shuffle(self.conv(x))  # type: ignore[no-any-return]
+        """Enlarge ``(batch, 3, row, column)``; never in bf16, which has 256 levels at best."""
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return self.shuffle(self.conv(x))  # type: ignore[no-any-return]
+        with torch.autocast(x.device.type, enabled=False):
+            return self.shuffle(self.conv(x))  # type: ignore[no-any-return]
 
 
 def cubic_taps(offset_px: float) -> Tensor:

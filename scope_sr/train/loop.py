@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -68,6 +69,14 @@ class Finished:
         return self.why == "stopped"
 
 
+class WholePictures(MixedPrecision):
+    """Mixed precision that does not round what comes in: bf16 cannot hold 256 grey levels."""
+
+    def convert_input(self, data: Any) -> Any:
+        """Leave pictures as they are; layers round what they compute with."""
+        return data
+
+
 def launch(precision: str) -> Fabric:
     """Join the processes ``torchrun`` has begun, else be the only one; a GPU is taken if there is.
 
@@ -89,7 +98,7 @@ def launch(precision: str) -> Fabric:
                 devices=local,
                 num_nodes=world // local,
                 strategy="ddp" if world > 1 else "auto",
-                precision=precision,  # type: ignore[arg-type]
+                **_computing_in(precision),
             )
             fabric.launch()
         except (RuntimeError, ValueError) as error:
@@ -97,6 +106,14 @@ def launch(precision: str) -> Fabric:
             msg = f"precision = {precision}, {local} processes on this computer: {said}"
             raise InputError(msg) from error
     return fabric
+
+
+def _computing_in(precision: str) -> dict[str, Any]:
+    if precision != "bf16-mixed":
+        return {"precision": precision}
+    accelerator = torch.accelerator.current_accelerator()
+    device = accelerator.type if accelerator else "cpu"
+    return {"plugins": WholePictures("bf16-mixed", device)}
 
 
 @contextmanager
