@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pickle
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -632,15 +633,25 @@ def test_rates_warm_up_and_fall_and_hang_on_the_step_alone(steps: int, share: fl
     assert rate(step) == rate(step)
 
 
-def test_the_average_follows_the_weights_by_its_decay() -> None:
+def weight_averaged(values: Sequence[float], decay: float) -> float:
     network = torch.nn.Linear(1, 1, bias=False)
-    average = averaged(network, 0.75)
+    average = averaged(network, decay)
     with torch.no_grad():
-        for value in (4.0, 8.0, 8.0):
+        for value in values:
             network.weight.fill_(value)
             average.update_parameters(network)
-    # the first is taken over, then a quarter of what is new each time
-    assert float(average.module.weight.detach()) == pytest.approx(4 + 1 + 0.75)
+    return float(average.module.weight.detach())
+
+
+def test_the_average_follows_the_weights_by_its_decay() -> None:
+    assert weight_averaged([0.0] * 40 + [8.0], 0.75) == pytest.approx(2.0)
+    assert weight_averaged([0.0] * 40 + [8.0, 8.0], 0.75) == pytest.approx(3.5)
+
+
+@given(steps=st.integers(2, 300))
+def test_the_average_of_a_short_training_is_not_of_weights_from_before_it(steps: int) -> None:
+    # with 0.999 from the beginning the first would still weigh 0.74 after 300 steps
+    assert weight_averaged([1.0] + [0.0] * steps, 0.999) < 2 / steps
 
 
 def test_numbers_that_are_none_stop_the_training() -> None:

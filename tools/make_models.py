@@ -49,7 +49,7 @@ SR = {"compact-x2": ("pairs-x2", ""), "compact-x4": ("pairs-x4", "compact-x2")}
 def main() -> None:
     """Lay out the data, train, judge."""
     options = _options()
-    data, out = options.data, options.out
+    data, out = options.data.absolute(), options.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     lay_out_pairs(data, out)
     lay_out_masks(data, out)
@@ -162,7 +162,7 @@ def recipe_of(out: Path, name: str) -> Path:
     text = (RECIPES / f"{name}.toml").read_text("utf-8")
     home = out / "recipes" / f"{name}.toml"
     home.parent.mkdir(exist_ok=True)
-    home.write_text(text.replace("OUT", out.absolute().as_posix()), "utf-8")
+    home.write_text(text.replace("OUT", out.as_posix()), "utf-8")
     return home
 
 
@@ -191,7 +191,8 @@ def run(command: str, *options: object, done: Path) -> None:
         return
     line = [sys.executable, "-m", "scope_sr", command, *map(str, options)]
     print("+", *line[1:], flush=True)  # noqa: T201
-    subprocess.run(line, check=True)  # noqa: S603
+    # the calibration record of the simulated rig is found from here
+    subprocess.run(line, check=True, cwd=Path(__file__).parents[1])  # noqa: S603
 
 
 def _options() -> argparse.Namespace:

@@ -180,9 +180,18 @@ def channels_last(network: nn.Module) -> nn.Module:
 
 
 def averaged(network: nn.Module, decay: float, *, buffers: bool = False) -> AveragedModel:
-    """Begin a moving average of weights, steadier than those of one step; `buffers` too."""
-    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(network, multi_avg_fn=average, use_buffers=buffers)
+    """Begin a moving average of weights, steadier than those of one step; `buffers` too.
+
+    In the first steps it follows faster than by `decay`: else a short training would be judged by
+    weights from before it.
+    """
+
+    def follow(averages: Any, weights: Any, number: Tensor | int) -> None:
+        steps = int(number)
+        now = min(decay, (1 + steps) / (10 + steps))
+        get_ema_multi_avg_fn(now)(averages, weights, number)  # type: ignore[no-untyped-call]
+
+    return AveragedModel(network, multi_avg_fn=follow, use_buffers=buffers)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, base: float, step: int, steps: int) -> None:
