@@ -435,9 +435,11 @@ def our_stream(data: Path, recipe: SrganRecipe, out: Path, turns: Turns) -> None
     """Draw batches and make them ready, and learn nothing."""
     from scope_sr.train.loop import batches, launch
     from scope_sr.train.srgan_work import prepared
+    from scope_sr.train.work import Order
 
     fabric = launch(recipe.precision)
-    work = prepared(fabric, data, recipe, out, "", False, lambda progress: None, turns)
+    order = Order(data, recipe, out, "", False, lambda progress: None, turns)
+    work = prepared(order, recipe, fabric)
     for step, batch in batches(fabric, work.patches, 0, FOREVER, 0):
         turns()
         work.inputs(batch, step)

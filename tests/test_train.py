@@ -293,7 +293,7 @@ def test_a_stopped_run_goes_on_to_the_bit(
     assert finished.why == "all steps done"
     assert same_training(out, straight(**changes)) == []
     last = checkpoint(out)
-    assert {"generator", "average", "optimizer"} < last.keys()
+    assert {"network", "average", "optimizer"} < last.keys()
     if "gan" in changes:
         assert {"discriminator", "optimizer_d"} < last.keys()
         assert last["stage"] == "gan"
@@ -313,7 +313,7 @@ def test_the_comparison_of_runs_sees_one_bit(
 ) -> None:
     train_srgan(data, srgan_recipe(seed=1, **GAN), tmp_path / "run")
     found = same_training(tmp_path / "run", straight(**GAN))
-    for part in ("last/generator", "last/discriminator", "best/average", "metrics", "models/gan"):
+    for part in ("last/network", "last/discriminator", "best/average", "metrics", "models/gan"):
         assert any(one.startswith(part) for one in found), part
 
 
@@ -449,8 +449,7 @@ def test_two_processes_go_on_to_the_bit_and_stay_alike(data: Path, tmp_path: Pat
         straight, halves = tmp_path / "straight" / kind, tmp_path / "halves" / kind
         assert same_training(halves, straight) == []
         ranks = [torch.load(halves / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1)]
-        learnt = "generator" if kind == "srgan" else "network"
-        for part in {learnt, "discriminator"} & ranks[0].keys():
+        for part in {"network", "discriminator"} & ranks[0].keys():
             found = differences(*(trained(rank[part]) for rank in ranks), part)
             assert found == []
         assert ranks[0]["step"] == ranks[1]["step"]
@@ -688,6 +687,19 @@ def test_a_collapsing_discriminator_stops_the_second_stage(
         train_srgan(data, srgan_recipe(**GAN), tmp_path / "run")
     assert load(tmp_path / "run" / "fidelity.ts").card.weights == "fidelity"
     assert not (tmp_path / "run" / "gan.ts").exists()
+
+
+def test_a_collapse_is_noticed_across_a_stop(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "COLLAPSE_STEPS", 4)
+    monkeypatch.setattr(
+        srgan, "discriminator_loss", lambda real, fake: real.mean() * 0 + fake.mean() * 0
+    )
+    out = tmp_path / "run"
+    assert train_srgan(data, srgan_recipe(**GAN), out, stop=stop_before(8 + 3)).stopped
+    with pytest.raises(TrainingError, match=r"^step 3 of stage gan: the discriminator has been"):
+        train_srgan(data, srgan_recipe(**GAN), out, resume=True)
 
 
 # Features -------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ import math
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -270,6 +270,14 @@ class DiscriminatorWatch:
 
     sure: int = 0
     clueless: int = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Give what it has seen, for a checkpoint."""
+        return asdict(self)
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from what it had seen."""
+        self.sure, self.clueless = int(state["sure"]), int(state["clueless"])
 
     def see(self, step: int, loss: float) -> None:
         """Look at the loss of one step.

@@ -21,7 +21,6 @@ from scope_sr.train.loop import (
     Finished,
     Stop,
     Tell,
-    agreed,
     averaged,
     batches,
     channels_last,
@@ -37,8 +36,8 @@ from scope_sr.train.losses import (
     feature_loss,
     shift_tolerant_l1,
 )
-from scope_sr.train.runs import LAST
-from scope_sr.train.srgan_work import Work, prepared
+from scope_sr.train.srgan_work import SrganWork, prepared
+from scope_sr.train.work import Order
 
 STRIDE = 8  # the discriminator halves a picture three times
 BETAS = (0.9, 0.99)
@@ -77,9 +76,9 @@ def train_srgan(
         The disk is full, or the numbers went astray; what was saved before is whole.
     """
     fabric = launch(recipe.precision)
-    work = prepared(fabric, data, recipe, out, start, resume, tell, stop)
-    state = work.run.load(LAST) if resume else {}
-    work.best = dict(state.get("best", {}))
+    order = Order(data, recipe, out, start, resume, tell, stop)
+    work = prepared(order, recipe, fabric)
+    state = work.state(resume)
     models = []
     why = "all steps done"
     if state.get("stage", "pixel") == "pixel":
@@ -88,73 +87,79 @@ def train_srgan(
         if why == "stopped":
             return Finished(out, (), {}, why)
     work.take_best()
-    models.append(work.keep("fidelity"))
+    models.append(work.keep("fidelity", work.pixel))
     if recipe.gan.steps:
         if _gan_stage(work, state) == "stopped":
             return Finished(out, tuple(models), {}, "stopped")
-        models.append(work.keep("gan"))
+        models.append(work.keep("gan", work.gan))
     return Finished(out, tuple(models), work.figures, why)
 
 
-def _pixel_stage(work: Work, state: Mapping[str, Any]) -> str:
+def _pixel_stage(work: SrganWork, state: Mapping[str, Any]) -> str:
     """Learn the likeliest picture."""
-    recipe, stage, fabric = work.recipe, work.recipe.pixel, work.fabric
-    optimizer = torch.optim.Adam(work.network.parameters(), stage.learning_rate, BETAS)
-    first = work.restored(state, {"optimizer": optimizer})
+    recipe, asked, stage, fabric = work.recipe, work.recipe.pixel, work.pixel, work.fabric
+    optimizer = torch.optim.Adam(work.network.parameters(), asked.learning_rate, BETAS)
+    first = work.restored(state, stage, {"optimizer": optimizer, "shifts": work.shifts})
     if state.get("ended"):
         return str(state["ended"])
     with quiet():
         network, optimizer = fabric.setup(work.network, optimizer)
-    learners = {"optimizer": optimizer}
+    learners = {"optimizer": optimizer, "shifts": work.shifts}
     for step, batch in batches(fabric, work.patches, first, stage.steps, recipe.workers):
-        if _stopping(work, step):
-            work.save("pixel", step, learners)
+        if work.stopping(step):
+            work.save(stage, step, learners)
             return "stopped"
-        set_rate(optimizer, stage.learning_rate, step, stage.steps)
+        set_rate(optimizer, asked.learning_rate, step, stage.steps)
         low, high = work.inputs(batch, step)
-        loss, counts = shift_tolerant_l1(network(low), high, stage.shift_px)
+        loss, counts = shift_tolerant_l1(network(low), high, asked.shift_px)
         norm = descend(fabric, network, optimizer, loss)
         work.average.update_parameters(work.network)
-        work.count(counts)
+        work.shifts.add(counts)
         done = step + 1
         if done % LOG_STEPS == 0:
-            work.log("pixel", done, {"l1": loss, "gradient": norm})
+            work.log(stage, done, {"l1": loss, "gradient": norm})
         if done % recipe.checks.every_steps == 0 or done == stage.steps:
-            work.check("pixel", done)
-            ended = _ended(work, done)
-            work.save("pixel", done, learners, ended)
+            work.check(stage, done)
+            ended = work.ended(stage, done)
+            work.save(stage, done, learners, ended)
             if ended:
                 return ended
     return "all steps done"
 
 
-def _gan_stage(work: Work, state: Mapping[str, Any]) -> str:
+def _gan_stage(work: SrganWork, state: Mapping[str, Any]) -> str:
     """Learn to look real, and stay near the truth."""
-    recipe, stage, fabric = work.recipe, work.recipe.gan, work.fabric
+    recipe, asked, stage, fabric = work.recipe, work.recipe.gan, work.gan, work.fabric
     torch.manual_seed(recipe.seed + 1)
-    judge = channels_last(UNetDiscriminator(stage.discriminator_channels)).to(fabric.device)
+    judge = channels_last(UNetDiscriminator(asked.discriminator_channels)).to(fabric.device)
     features = work.features.to(fabric.device) if work.features else None
-    optimizer = torch.optim.Adam(work.network.parameters(), stage.learning_rate, BETAS)
-    optimizer_d = torch.optim.Adam(judge.parameters(), stage.learning_rate, BETAS)
-    learners = {"discriminator": judge, "optimizer": optimizer, "optimizer_d": optimizer_d}
+    optimizer = torch.optim.Adam(work.network.parameters(), asked.learning_rate, BETAS)
+    optimizer_d = torch.optim.Adam(judge.parameters(), asked.learning_rate, BETAS)
+    watch = DiscriminatorWatch()
+    learners = {
+        "discriminator": judge,
+        "optimizer": optimizer,
+        "optimizer_d": optimizer_d,
+        "watch": watch,
+        "shifts": work.shifts,
+    }
     if not state:
         work.average = averaged(work.network, recipe.ema)
-    first = work.restored(state, learners)
+    first = work.restored(state, stage, learners)
     with quiet():
         network, optimizer = fabric.setup(work.network, optimizer)
         discriminator, optimizer_d = fabric.setup(judge, optimizer_d)
     learners.update(optimizer=optimizer, optimizer_d=optimizer_d)
-    watch = DiscriminatorWatch()
-    offset = recipe.pixel.steps  # chance goes on where the first stage left it
+    offset = stage.offset  # chance goes on where the first stage left it
     for step, batch in batches(
         fabric, work.patches, offset + first, offset + stage.steps, recipe.workers
     ):
         at = step - offset
-        if _stopping(work, step):
-            work.save("gan", at, learners)
+        if work.stopping(step):
+            work.save(stage, at, learners)
             return "stopped"
         for one in (optimizer, optimizer_d):
-            set_rate(one, stage.learning_rate, at, stage.steps)
+            set_rate(one, asked.learning_rate, at, stage.steps)
         low, high = work.inputs(batch, step)
         losses = _generator_losses(work, network, judge, features, low, high)
         total = losses.pop("total")
@@ -167,15 +172,15 @@ def _gan_stage(work: Work, state: Mapping[str, Any]) -> str:
         watch.see(at, float(losses["discriminator"].detach()))
         done = at + 1
         if done % LOG_STEPS == 0:
-            work.log("gan", done, losses)
+            work.log(stage, done, losses)
         if done % recipe.checks.every_steps == 0 or done == stage.steps:
-            work.check("gan", done)
-            work.save("gan", done, learners)
+            work.check(stage, done)
+            work.save(stage, done, learners)
     return "all steps done"
 
 
 def _generator_losses(
-    work: Work,
+    work: SrganWork,
     network: Any,
     judge: nn.Module,
     features: nn.Module | None,
@@ -186,7 +191,7 @@ def _generator_losses(
     stage = work.recipe.gan
     sr = network(low)
     pixel, counts = shift_tolerant_l1(sr, high, work.recipe.pixel.shift_px)
-    work.count(counts)
+    work.shifts.add(counts)
     ours, truth = (trimmed(p) for p in aligned(sr, high, work.recipe.pixel.shift_px))
     judge.requires_grad_(False)
     with work.fabric.autocast():
@@ -205,19 +210,3 @@ def trimmed(picture: Tensor) -> Tensor:
     """Cut a picture to sides the discriminator can halve."""
     rows, columns = (n // STRIDE * STRIDE for n in picture.shape[-2:])
     return picture[..., :rows, :columns]
-
-
-def _stopping(work: Work, step: int) -> bool:
-    together = work.fabric.world_size > 1
-    if together and step % LOG_STEPS:
-        return False  # asking the others costs a message
-    return agreed(work.fabric, work.stop())
-
-
-def _ended(work: Work, done: int) -> str:
-    """Say why the first stage is over, so that a resumed run does not go through it again."""
-    checks = work.recipe.checks
-    waited = (done - work.best["step"]) // checks.every_steps
-    if done == work.recipe.pixel.steps:
-        return "all steps done"
-    return f"nothing gained for {waited} checks" if waited >= checks.patience else ""
