@@ -123,7 +123,7 @@ def load(model: str | Path, device: str | torch.device = "cpu", *, half: bool = 
     device
         ``cpu``, ``cuda``, ``cuda:1``.
     half
-        Compute in half precision: twice as fast on a GPU, slower on most CPUs.
+        Compute in half precision: for GPUs; most CPUs are slower in it.
 
     Raises
     ------

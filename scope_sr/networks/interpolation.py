@@ -13,8 +13,8 @@ class Interpolation(nn.Module):
     """Enlarge by an integer factor: a 5x5 convolution into ``scale²`` sub-pixels, then a shuffle.
 
     It begins as cubic interpolation (Keys 1981, a = -0.75) and learns from there. As the skip of a
-    generator it leaves only the detail to the network, costs 2 % of `compact`, and is a plain
-    convolution for every runtime. Edges are repeated outward.
+    generator it leaves only the detail to the network, and is a plain convolution for every
+    runtime. Edges are repeated outward.
 
     Examples
     --------

@@ -175,7 +175,7 @@ def _leave_stopping_to_others(worker: int) -> None:
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """Lay weights out as convolutions like them: a sixth faster on a CPU, more on a GPU."""
+    """Lay weights out as convolutions read them."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
