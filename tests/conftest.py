@@ -24,6 +24,11 @@ class ClosingSocket(_DataSocket):
         self._socket.close()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Take one more process than there are cores: many tests wait for a stage or a camera."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of one long calibration in one process: another would only wait for it."""
