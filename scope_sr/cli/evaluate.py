@@ -51,9 +51,12 @@ if TYPE_CHECKING:
 @click.option(
     "--any-pixel-size",
     is_flag=True,
-    help="Judge a model on other pixels, in µm, than it was made for.",
+    help="Judge a model on other pixels, in µm, than its card says it was made for. (Files without"
+    " a pixel size are taken for what it was made for.)",
 )
-@click.option("--out", type=FolderType(), required=True, help="Folder of the report.")
+@click.option(
+    "--out", type=FolderType(), required=True, help="Folder of the report; one there is replaced."
+)
 def evaluate(scale: str | None, **options: Any) -> None:
     """Measure PSNR, SSIM and nuclei found, always beside bicubic and Lanczos on the same fields.
 
@@ -89,6 +92,15 @@ def _say(found: Evaluation) -> None:
     report = found.report
     if report["kind"] == "sr":
         for figure in ("psnr_db", "ssim"):
-            values = "  ".join(f"{name} {value:.4g}" for name, value in report[figure].items())
-            click.echo(f"{figure:8} {values}")
+            click.echo(f"{figure:8} {_values(figure, report[figure])}")
+    for figure in ("dice", "aji", "pq", "f1"):
+        if figure in report:
+            click.echo(f"{figure:8} {_values(figure, report[figure])}")
     click.echo(f"Look at {found.folder / 'report.html'}")
+
+
+def _values(figure: str, found: Any) -> str:
+    from scope_sr.evaluate.words import number
+
+    by = found if isinstance(found, dict) else {"model": found}
+    return "  ".join(f"{name} {number(figure, value)}" for name, value in by.items())

@@ -9,8 +9,9 @@ from typing import Any
 
 from scope_sr.evaluate.judging import NUCLEI, Judge, Row
 from scope_sr.evaluate.material import Material
-from scope_sr.evaluate.pictures import Example, examples, gain_chart, nuclei_chart
+from scope_sr.evaluate.pictures import Example, crop_px, examples, gain_chart, nuclei_chart
 from scope_sr.evaluate.words import (
+    MEANINGS,
     NAMES,
     NONE,
     number,
@@ -89,10 +90,18 @@ def _head(report: Report) -> Iterator[tuple[str, str]]:
             yield key, ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
 
 
+def _side(report: Report) -> str:
+    card = report["model"]["card"]
+    side = crop_px(card["scale"])
+    um = card["um_per_px_out"]
+    return f", {side} pixels or {side * um:.0f} µm wide" if um else f", {side} pixels wide"
+
+
 def _um(card: Mapping[str, Any]) -> str:
     if not card["um_per_px_in"]:
         return ""
-    return f", from {card['um_per_px_in']:.4g} to {card['um_per_px_out']:.4g} µm per pixel"
+    um_in, um_out = card["um_per_px_in"], card["um_per_px_out"]
+    return f"; made for {um_in:.3g} µm per pixel, which become {um_out:.3g}"
 
 
 def _figures(report: Report) -> Iterator[str]:
@@ -125,8 +134,9 @@ def _nuclei(report: Report) -> Iterator[str]:
         )
         return
     yield _paragraph(
-        f"{report['nuclei_model']['name']} looked for nuclei in the low images enlarged by bicubic,"
-        " in the model's and in the true ones. Recovered is the share of what the low images lose"
+        f"The model {report['nuclei_model']['name']} looked for nuclei in the low images enlarged"
+        " by bicubic, in those enlarged by the model, and in the true ones. Recovered is the share"
+        " of what the low images lose"
         " against the true ones that the model gives back.",
         "when",
     )
@@ -148,7 +158,8 @@ def _pictures(report: Report, shown: Sequence[Example]) -> Iterator[str]:
     what = "gain in PSNR over bicubic" if report["kind"] == "sr" else "F1 of nuclei"
     yield f"<h2>To look at: fields by {what}</h2>"
     yield _paragraph(
-        "Of each field the part with most edges in the true image, two screen pixels per pixel"
+        f"Of each field the part with most edges in the true image{_side(report)}, two"
+        " screen pixels per pixel"
         + ("" if report["kind"] == "nuclei" else "; errors from black (none) to light yellow")
         + (". Outlines: black marked, yellow found." if "f1" in report else "."),
         "when",
@@ -158,7 +169,7 @@ def _pictures(report: Report, shown: Sequence[Example]) -> Iterator[str]:
         if report["kind"] == "sr":
             by = example.row.figures["psnr_db"]
             gain = number("psnr_db", by["model"] - by["bicubic"], signed=True)
-            told = f": {gain} against bicubic; errors up to {example.reach} grey levels"
+            told = f": {gain} against bicubic; light yellow is {example.reach} grey levels or more"
         yield f"<h3>{escape(example.word)}: {escape(example.row.entry.name)}{escape(told)}</h3>"
         yield f'<div class="tiles {report["kind"]}">'
         for tile in example.tiles:
@@ -196,8 +207,10 @@ def _fields(report: Report) -> Iterator[str]:
 
 def _how(report: Report) -> Iterator[str]:
     yield "<h2>How it was measured</h2>\n<ul>"
-    lines = [*report["protocol"].split("; "), f"intervals: {report['bootstrap']}; {ALIKE}"]
+    lines = [*report["protocol"].split("; "), f"intervals: {report['bootstrap']}, {ALIKE}"]
     yield from (f"<li>{escape(line)}</li>" for line in lines)
+    yield "</ul>\n<h2>What the figures mean</h2>\n<ul>"
+    yield from (f"<li>{escape(text)}</li>" for name, text in MEANINGS.items() if name in report)
     yield "</ul>"
     yield _paragraph(f"{report['software']}, torch {report['torch']}, {report['device']}", "when")
 

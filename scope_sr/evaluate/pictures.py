@@ -16,7 +16,7 @@ from PIL import Image
 from scope_sr.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, legend, panel, png, sheet
 from scope_sr.evaluate.judging import NUCLEI, Judge, Row, Shown
 from scope_sr.evaluate.material import Material, Picture
-from scope_sr.evaluate.summary import columns
+from scope_sr.evaluate.summary import MODEL, columns
 from scope_sr.evaluate.words import NAMES, number
 
 CROP_PX = 144  # of the true image; shown twice as large
@@ -75,7 +75,7 @@ def _example(word: str, judge: Judge, material: Material, row: Row) -> Example:
         tiles = _of_pictures(shown, row, judge.model.card.scale, (y, x), reach)
     names = {
         "bicubic": "nuclei in bicubic",
-        "model": "nuclei in its own",
+        "model": "nuclei in the model's",
         "high": "nuclei in the true image",
     }
     for name, found in shown.nuclei.items():
@@ -138,8 +138,8 @@ def _of_pictures(shown: Shown, row: Row, scale: int, at: tuple[int, int], reach:
 
 
 def _reach(shown: Shown, y: int, x: int) -> int:
-    both = (_crop(shown.pictures[name], y, x, CROP_PX) for name in ("bicubic", "high"))
-    off = _errors(*both)
+    high = _crop(shown.pictures["high"], y, x, CROP_PX)
+    off = [_errors(_crop(shown.pictures[name], y, x, CROP_PX), high) for name in ("bicubic", MODEL)]
     return max(8, round(float(np.percentile(off, 99.5))))
 
 
@@ -202,12 +202,14 @@ def gain_chart(rows: Sequence[Row], report: Mapping[str, Any]) -> str:
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.axhline(gain["mean"], color=ORANGE, linewidth=1.5, label="mean")
         if gain["interval"]:
-            axes.axhspan(*gain["interval"], color=ORANGE, alpha=0.25, label="95 % interval")
+            axes.axhspan(
+                *gain["interval"], color=ORANGE, alpha=0.25, zorder=0, label="95 % interval"
+            )
         label, _, unit = NAMES[name]
         panel(
             axes,
             f"gain in {label}",
-            "fields, in order",
+            "fields, the best first",
             f"{label} less bicubic's{unit and f' ({unit.strip()})'}",
         )
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -231,9 +233,10 @@ def nuclei_chart(report: Mapping[str, Any]) -> str:
         for x, span in zip(at, spans, strict=True):
             if span:
                 axes.plot([x, x], span, color=INK, linewidth=1.2)
-    panel(axes, "mean over images, 95 % interval", "", "1 is perfect")
+    drawn = any(report["intervals"][f][MODEL] if sr else report["intervals"][f] for f in NUCLEI)
+    panel(axes, f"mean over images{', 95 % interval' if drawn else ''}", "", "1 is perfect")
     axes.set_xticks(range(len(NUCLEI)), [NAMES[f][0] for f in NUCLEI])
-    axes.set_ylim(0, 1)
+    axes.set_ylim(0, 1.2 if sr else 1)  # room for the legend
     if sr:
-        legend(axes, loc="upper right")
+        legend(axes, loc="upper right", ncols=3)
     return base64.b64encode(png(figure)).decode()

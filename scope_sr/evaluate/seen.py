@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,7 +44,8 @@ class Sight:
         return {
             "unseen": f"{fields} it never saw{_SHARED.get(self.level, '')}",
             "kept for testing": f"{fields} of {self.level}s its card keeps for testing",
-            "not named": f"{fields} of {self.level}s its card does not name",
+            "not named": f"{fields} of {self.level}s its card does not name (if they had other"
+            " names there, it may have seen them)",
             "unknown": f"{fields} (whether it has seen them, nobody can tell)",
             "chosen by": f"{fields} BY WHICH ITS WEIGHTS WERE CHOSEN",
             "seen": f"{fields} IT LEARNT FROM",
@@ -82,18 +84,31 @@ _SHARED = {
 
 def _by_names(trained: TrainedOn, material: Material) -> Sight:
     """Compare names: a patient of one name may be another one, but warning is the safer error."""
-    listed = {*trained.train, *trained.val, *trained.test}
+    train, val, test = (
+        {spelt(name) for name in names} for names in (trained.train, trained.val, trained.test)
+    )
+    listed = train | val | test
     ours = _names(material.entries, trained.level)
-    learnt = tuple(name for name in ours if name in trained.train)
-    chosen = tuple(name for name in ours if name in trained.val)
+    learnt = tuple(name for name in ours if spelt(name) in train)
+    chosen = tuple(name for name in ours if spelt(name) in val)
     if learnt:
         return Sight("seen", learnt)
     if chosen:
         return Sight("chosen by", chosen)
     if not (ours and listed and trained.level in ("patient", "slide")):
         return Sight("unknown")
-    tested = set(ours) <= set(trained.test)
+    tested = {spelt(name) for name in ours} <= test
     return Sight("kept for testing" if tested else "not named", ours, trained.level)
+
+
+def spelt(name: str) -> str:
+    """Leave of a name what does not change with who writes it down.
+
+    >>> spelt("TNBC-01") == spelt("tnbc_1") == spelt("Tnbc 01"), spelt("tnbc11") == spelt("tnbc1")
+    (True, False)
+    """
+    letters = re.sub(r"[^a-z0-9]", "", name.casefold())
+    return re.sub(r"0*(\d+)", r"\1", letters)
 
 
 def _names(entries: tuple[Entry, ...], level: str) -> tuple[str, ...]:

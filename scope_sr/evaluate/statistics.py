@@ -14,6 +14,7 @@ SAMPLES = 4000
 PART = 200
 LEVEL = 0.95
 LEAST_FIELDS = 6  # five all agree by chance in one of 16, which is not 95 %
+LEAST_GAP = 0.01  # of Dice or F1: what comes back of less is chance
 SEED = 0  # the same fields give the same interval
 
 
@@ -56,8 +57,9 @@ class Bootstrap:
         Returns
         -------
         share, interval
-            nan where `high` is no better than `low` in the mean. The interval is None of too
-            few fields, and where that happens in more than 2.5 % of the draws: it has no bounds.
+            nan where `high` is not better than `low` by `LEAST_GAP` in the mean. The interval is
+            None of too few fields, and where that happens in more than 2.5 % of the draws: it has
+            no bounds.
 
         Examples
         --------
@@ -68,7 +70,7 @@ class Bootstrap:
         known = np.isfinite(low) & np.isfinite(model) & np.isfinite(high)
         low, model, high = (np.where(known, one, np.nan) for one in (low, model, high))
         gap = mean(high - low)
-        if not gap > 0:
+        if not gap >= LEAST_GAP:
             return float("nan"), None
         gaps = self.means(high - low)
         bounded = known.sum() >= LEAST_FIELDS and np.mean(gaps > 0) > 1 - (1 - LEVEL) / 2

@@ -20,13 +20,13 @@ PROTOCOL = {
     " per image and then the mean; equal pictures count as 100 dB",
     "ssim": "SSIM per channel, then the mean: Gaussian window of sigma 1.5 (11 taps), K 0.01 and"
     " 0.03, range 255, valid part of the same crop",
-    "y_psnr_db": "y_ figures: the same of luma (BT.601, 16 to 235, not rounded)",
+    "y_psnr_db": "of Y: the same of luma (BT.601, 16 to 235, not rounded)",
     "lpips": "LPIPS 0.1 with VGG16, whole image, the less the better",
     "consistency_db": "consistency: PSNR of the enlarged picture made low again ({lowered})"
     " against the low image, 1 low px left out",
-    "shifted_psnr_db": "shifted_: after the best shift of at most 2 px, in fractions of a pixel",
-    "fitted_psnr_db": "fitted_: after that shift and the best affine map of colours",
-    "dice": "nuclei: Dice of pixels; AJI; F1 and PQ of nuclei matched at IoU above 0.5; per image,"
+    "shifted_psnr_db": "after the best shift: of at most 2 px, in fractions of a pixel",
+    "fitted_psnr_db": "after shift and colours: after it and the best affine map of colours",
+    "dice": "nuclei: Dice of pixels, AJI, F1 and PQ of nuclei matched at IoU above 0.5, per image,"
     " then the mean over images where it is defined",
 }
 HIGH, MODEL, BICUBIC = "high", "model", "bicubic"
@@ -106,7 +106,7 @@ def _recovered(boot: Bootstrap, by: Mapping[str, NDArray[np.float64]]) -> dict[s
     share, interval = boot.share(by[BICUBIC], by[MODEL], by[HIGH])
     if math.isnan(share):
         told = np.isfinite(by[HIGH]).any()
-        why = "nuclei are found no better in the true images than in bicubic ones"
+        why = "nuclei are found no better, or hardly, in the true images than in bicubic ones"
         why = f"not defined: {why if told else 'the masks do not tell nuclei apart'}"
         return {"share": None, "interval": None, "why": why}
     return {"share": share, "interval": interval}

@@ -23,6 +23,26 @@ NAMES: dict[str, tuple[str, int, str]] = {
     "pq": ("PQ", 3, ""),
     "f1": ("F1", 3, ""),
 }
+# In the words of someone who looks through a microscope
+MEANINGS = {
+    "psnr_db": "PSNR: how small the error is against the range of grey levels. 6 dB more is"
+    " half the error; 30 dB is an error of 8 of 255 grey levels, 40 dB one of 2.5. It says"
+    " nothing by itself: the same method gives 25 dB on one tissue and 40 on another, so look at"
+    " the gain",
+    "ssim": "SSIM: how alike the fine structure is, from 0 to 1 for identical pictures",
+    "lpips": "LPIPS: how different two pictures look to a network trained on what people see",
+    "consistency_db": "consistency: whether the enlarged picture, made low again, is the low"
+    " picture. Below 30 dB or so the model has changed what the camera saw, not only added to it",
+    "shifted_psnr_db": "after the best shift, and with colours fitted: what is left when two"
+    " captured pictures that do not quite lie on each other, or differ in tint, are not blamed"
+    " on the model",
+    "dice": "Dice: how far the areas of found and of marked nuclei agree, from 0 to 1; it does"
+    " not ask whether nuclei are told apart",
+    "aji": "AJI: the same nucleus by nucleus, so that two taken for one cost",
+    "f1": "F1: share of nuclei found, missed and invented ones counting alike; one counts as"
+    " found if more than half of both areas together is shared",
+    "pq": "PQ: F1 times how well the found nuclei are outlined",
+}
 Report = Mapping[str, Any]
 
 
@@ -32,8 +52,7 @@ def verdict(report: Report, sight: Sight) -> str:
         return _of_nuclei(report, sight)
     gain = report["gains"]["psnr_db"]
     where = sight.of(some(report["images"], "field")) + _patients(report)
-    on = "on " if gain["interval"] else ""
-    text = f"{_against_bicubic(gain)} {on}{where}{_similarity(report)}."
+    text = f"{_against_bicubic(gain)} in PSNR{_similarity(report)}, on {where}{_unsure(gain)}."
     if loses_to_lanczos(report):
         text += f" But Lanczos does no worse: {number('psnr_db', report['psnr_db']['lanczos'])}."
     return text + _recovered(report)
@@ -44,6 +63,8 @@ def sign(report: Report) -> str:
     if report["seen"]["state"] in ("seen", "chosen by"):
         return "fail"
     sure = report["seen"]["state"] in ("unseen", "kept for testing") and not report["warnings"]
+    if report["kind"] == "nuclei":
+        sure = sure and bool(report["intervals"]["f1"])
     if report["kind"] == "sr":
         gain = report["gains"]["psnr_db"]
         if gain["interval"] and not beats(gain):
@@ -114,19 +135,22 @@ def some(count: int, what: str) -> str:
 def _against_bicubic(gain: Mapping[str, Any]) -> str:
     off = with_interval("psnr_db", gain["mean"], gain["interval"], signed=True)
     if gain["interval"] is None:
-        return f"{off} against bicubic, on too few fields to be sure:"
+        return f"{'Better' if gain['mean'] > 0 else 'Worse'} than bicubic: {off}"
     if beats(gain):
         return f"Beats bicubic by {off.replace('+', '')}"
     if gain["interval"][1] < 0:
         return f"Does NOT beat bicubic, it is worse: {off}"
-    return f"Does NOT beat bicubic: the difference of {off} may be chance,"
+    return f"Does NOT beat bicubic: the difference of {off} may be chance;"
+
+
+def _unsure(gain: Mapping[str, Any]) -> str:
+    return "" if gain["interval"] else "; too few fields to say whether it is so on others"
 
 
 def _similarity(report: Report) -> str:
     gain = report["gains"]["ssim"]
-    joined = "and" if (gain["mean"] > 0) == (report["gains"]["psnr_db"]["mean"] > 0) else "but"
     off = with_interval("ssim", gain["mean"], gain["interval"], signed=True)
-    return f", {joined} by {off} in SSIM"
+    return f", {off} in SSIM"
 
 
 def _patients(report: Report) -> str:
@@ -137,11 +161,19 @@ def _patients(report: Report) -> str:
 def _recovered(report: Report) -> str:
     if "recovered" not in report:
         return ""
-    f1 = report["recovered"]["f1"]
-    by = " → ".join(number("f1", report["f1"][name]) for name in ("bicubic", "model", "high"))
-    share = share_in_words(f1)
-    told = f"it recovers {share} of what low images lose" if f1["share"] is not None else f1["why"]
-    return f" F1 of nuclei from bicubic, its own and true images: {by}; {told}."
+    figure = "dice" if report["f1"]["high"] is None else "f1"
+    by, closed = report[figure], report["recovered"][figure]
+    text = ", ".join(
+        f"{number(figure, by[name])} in {what}"
+        for name, what in (
+            ("bicubic", "bicubic"),
+            ("model", "the model's"),
+            ("high", "true images"),
+        )
+    )
+    share = share_in_words(closed)
+    told = f"{share} of the loss comes back" if closed["share"] is not None else closed["why"]
+    return f" {NAMES[figure][0]} of nuclei: {text}; {told}."
 
 
 def _of_nuclei(report: Report, sight: Sight) -> str:
@@ -150,4 +182,9 @@ def _of_nuclei(report: Report, sight: Sight) -> str:
         for figure in ("f1", "pq", "aji", "dice")
     ]
     where = sight.of(some(report["images"], "image")) + _patients(report)
+    if report["f1"] is None:
+        figures = figures[-1:]
+        where += "; the masks do not tell nuclei apart, so none were counted"
+    elif not report["intervals"]["f1"]:
+        where += "; too few images to say whether it is so on others"
     return f"Finds nuclei with {', '.join(figures)}, on {where}."
