@@ -109,7 +109,7 @@ def test_what_does_not_go_together_is_refused(run: Path, others: Path, tmp_path:
     (half / "fidelity.ts").write_bytes((run / "fidelity.ts").read_bytes())
     empty = tmp_path / "empty"
     empty.mkdir()
-    (tmp_path / "there.json").write_text("{}")
+    (tmp_path / "there.onnx.json").write_text("{}")
     before = sorted(tmp_path.rglob("*"))
     for words, source, form, place, options in (
         ("is one model; name the folder", run / "gan.ts", "onnx", out, {"gan_share": 0.5}),
@@ -119,8 +119,8 @@ def test_what_does_not_go_together_is_refused(run: Path, others: Path, tmp_path:
         ("no finished training there", empty, "onnx", out, {}),
         ("must end in .onnx", run, "onnx", tmp_path / "a.xml", {}),
         ("there is no folder", run, "onnx", tmp_path / "no" / "a.onnx", {}),
-        ("there.json is there already", run, "onnx", tmp_path / "there.onnx", {}),
-        ("go together", run, "onnx", out, {"int8": True, "data": tmp_path}),
+        ("there.onnx.json is there already", run, "onnx", tmp_path / "there.onnx", {}),
+        ("only OpenVINO has it", run, "onnx", out, {"int8": True, "data": tmp_path}),
         ("go together", run, "openvino", tmp_path / "a.xml", {"int8": True}),
         ("go together", run, "openvino", tmp_path / "a.xml", {"data": tmp_path}),
         ("no model of that name", "compact-x9", "onnx", out, {}),
@@ -235,7 +235,7 @@ def test_onnx_gives_the_same_picture_at_any_size(
         found = session.run(None, {"picture": np.stack([image, image])})[0]
         assert found.dtype == np.uint8
         assert np.abs(found[1].astype(int) - model(image)).max() <= 1
-    card = json.loads((tmp_path / "a.json").read_bytes())
+    card = json.loads((tmp_path / "a.onnx.json").read_bytes())
     assert card["versions"].keys() >= {"onnx", "onnxruntime"}
     assert card["parameters"] == read_card(source).parameters
 
@@ -260,7 +260,7 @@ def test_openvino_gives_the_same_picture_and_calls_nobody(
         monkeypatch.setattr(telemetry.Telemetry, verb, calls_home)
     source = (run if name == "fidelity" else others) / f"{name}.ts"
     done = export(source, "openvino", tmp_path / "a.xml")
-    assert [path.name for path in done.files] == ["a.xml", "a.bin", "a.json"]
+    assert [path.name for path in done.files] == ["a.xml", "a.bin", "a.xml.json"]
     compiled, model = in_openvino(done.files[0]), load(source)
     for height, width in SIZES:
         image = noise(height, width)
@@ -296,7 +296,7 @@ def test_int8_is_near_and_keeps_its_ends_in_float(run: Path, tmp_path: Path) -> 
     floats = [name for name, quantised in eight.items() if not quantised]
     assert len(floats) == 3
     assert all(any(part in n for n in floats) for part in ("interpolation", "body.0", "tail"))
-    card = json.loads((tmp_path / "a.json").read_bytes())
+    card = json.loads((tmp_path / "a.xml.json").read_bytes())
     assert "int8, calibrated on 2 pictures" in card["note"]
 
 

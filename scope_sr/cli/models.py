@@ -55,7 +55,7 @@ def _essence(model: Contents) -> Iterator[str]:
     yield f"{indent}{_sizes(card)}; {card.architecture}, {_bytes(model)}"
     for figures in card.figures:
         yield from textwrap.wrap(
-            f"{_measured(figures)} ({figures.protocol}, {figures.images} images)",
+            f"{measured(figures)} ({figures.protocol}, {some(figures.images)})",
             WIDTH,
             initial_indent=indent,
             subsequent_indent=indent * 2,
@@ -78,7 +78,7 @@ def _whole(model: Contents) -> Iterator[str]:
         ("last losses", _pairs(card.losses)),
         ("tiles", f"halo {card.halo_px} px, on multiples of {card.multiple_px} px"),
         *(
-            (f"figures {number}", f"{_measured(one)} ({one.protocol}, {one.images} images)")
+            (f"figures {number}", f"{measured(one)} ({one.protocol}, {some(one.images)})")
             for number, one in enumerate(card.figures, 1)
         ),
         *_dataset(card),
@@ -113,15 +113,15 @@ def _sizes(card: Card) -> str:
     if card.um_per_px_in is None:
         return "µm per pixel not known"
     if card.kind == "nuclei":
-        return f"{card.um_per_px_in:g} µm per pixel"
-    return f"{card.um_per_px_in:g} -> {card.um_per_px_out:g} µm per pixel"
+        return f"{card.um_per_px_in:.4g} µm per pixel"
+    return f"{card.um_per_px_in:.4g} -> {card.um_per_px_out:.4g} µm per pixel"
 
 
-def _measured(figures: Figures) -> str:
+def measured(figures: Figures) -> str:
     """Say what was measured, what it is compared with beside it.
 
     >>> from scope_sr.modelfile import Figures
-    >>> _measured(Figures("RGB", 9, psnr_db={"model": 37.168, "bicubic": 34.76}))
+    >>> measured(Figures("RGB", 9, psnr_db={"model": 37.168, "bicubic": 34.76}))
     'PSNR 37.17 dB (bicubic 34.76 dB)'
     """
     said = []
@@ -132,6 +132,15 @@ def _measured(figures: Figures) -> str:
         if getattr(figures, key):
             said.append(f"{name} {own}" + (f" ({beside})" if beside else ""))
     return ", ".join(said)
+
+
+def some(images: int) -> str:
+    """Count images, or fields of them.
+
+    >>> some(1), some(12)
+    ('1 image', '12 images')
+    """
+    return f"{images} image{'' if images == 1 else 's'}"
 
 
 def _data(card: Card) -> str:

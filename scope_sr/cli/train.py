@@ -146,7 +146,10 @@ def _tour(out: Path) -> None:
 
     data, run = out / "dataset", out / "run"
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        msg = f"--out: {out} is not empty; name another folder for the tour"
+        way = "name another folder for the tour"
+        if (run / "run.json").exists():
+            way += f", or go on with: scope-sr train srgan --out {run} --resume"
+        msg = f"--out: {out} is not empty; {way}"
         raise InputError(msg)
     click.echo("A tour: compact-x2, which comes trained, learns on for a few minutes from the")
     click.echo("tissue of the package; the low images are computed, not captured.")
@@ -178,6 +181,8 @@ def _tour(out: Path) -> None:
         finished = train_srgan(data, recipe, run, start="compact-x2", tell=tell, stop=stop)
     _say(finished, "srgan", data)
     click.echo("The patients of split test were never learnt from, neither here nor before.")
+    click.echo("It gains little: from such tissue it has learnt already (step 0 of curves.png). Your")
+    click.echo("own pairs are where it has something to learn: scope-sr build-dataset --help")
 
 
 @contextmanager
@@ -240,6 +245,8 @@ def _tenths(steps: int) -> set[int]:
 def _say(finished: Finished, job: str, data: Path | None) -> None:
     if not FIRST:
         return
+    from scope_sr.cli.models import measured, some
+    from scope_sr.modelfile import read_card
     from scope_sr.session import quoted
 
     if finished.stopped:
@@ -248,31 +255,12 @@ def _say(finished: Finished, job: str, data: Path | None) -> None:
         sys.exit(INTERRUPTED)
     if finished.why != "all steps done":
         click.echo(f"Ended early: {finished.why}")
-    _say_figures(finished.figures)
     for model in finished.models:
+        figures = read_card(model).figures
         click.echo(f"Model: {model}")
+        for one in figures:
+            click.echo(f"  {measured(one)} ({one.protocol}, {some(one.images)})")
     click.echo(f"Look at {finished.folder / 'samples'} and {finished.folder / 'curves.png'}")
     if data is not None and finished.models:
-        model = finished.models[-1]
-        click.echo(
-            f"Judge it: scope-sr evaluate {quoted(model)} --data {quoted(data)} --out report"
-        )
-
-
-def _say_figures(figures: dict[str, Any]) -> None:
-    split = figures.get("split", "")
-    for name, unit in (("psnr_db", " dB"), ("ssim", "")):
-        if name in figures:
-            ours, plain = figures[name]["model"], figures[name]["bicubic"]
-            label = name.partition("_")[0].upper()
-            gain = f"{ours - plain:+.2f}{unit}" if unit else f"{ours - plain:+.4f}"
-            click.echo(
-                f"{label} on split {split}: {ours:.4g}{unit}, bicubic {plain:.4g}{unit} ({gain})"
-            )
-    found = [
-        f"{name.upper() if name != 'dice' else 'Dice'} {figures[name]['model']:.3f}"
-        for name in ("dice", "aji", "pq", "f1")
-        if name in figures
-    ]
-    if found:
-        click.echo(f"On split {split}: {', '.join(found)}")
+        model, home = (quoted(path) for path in (finished.models[0], data))
+        click.echo(f"Judge it on whole images: scope-sr evaluate {model} --data {home} --out report")

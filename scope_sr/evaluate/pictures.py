@@ -237,6 +237,7 @@ def nuclei_chart(report: Mapping[str, Any]) -> str:
     panel(axes, f"mean over images{', 95 % interval' if drawn else ''}", "", "1 is perfect")
     axes.set_xticks(range(len(NUCLEI)), [NAMES[f][0] for f in NUCLEI])
     axes.set_ylim(0, 1.2 if sr else 1)  # room for the legend
+    axes.set_yticks(np.linspace(0, 1, 6))
     if sr:
         legend(axes, loc="upper right", ncols=3)
     return base64.b64encode(png(figure)).decode()

@@ -82,8 +82,11 @@ def export(
     """
     out = Path(out)
     files = _files(form, out)
-    if int8 != (data is not None) or (int8 and form != "openvino"):
-        msg = "--int8 and --data go together, and with --to openvino only"
+    if int8 and form != "openvino":
+        msg = f"--int8: only OpenVINO has it; --to {form} writes floats"
+        raise InputError(msg)
+    if int8 != (data is not None):
+        msg = "--int8 and --data go together: eight bits are chosen by the pictures of a dataset"
         raise InputError(msg)
     network, card = opened(source, gan_share)
     for extra in {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}.get(form, ()):
@@ -165,6 +168,15 @@ def _compared(graph: nn.Module, run: Run, out: Path) -> int:
     return levels
 
 
+def card_beside(out: Path) -> Path:
+    """Name the file that holds the card of ONNX or OpenVINO; both may lie in one folder.
+
+    >>> card_beside(Path("x2.onnx")).name
+    'x2.onnx.json'
+    """
+    return out.with_name(out.name + ".json")
+
+
 def _files(form: Form, out: Path) -> tuple[Path, ...]:
     if out.suffix != SUFFIXES[form]:
         msg = f"--out {out}: must end in {SUFFIXES[form]} for {form}"
@@ -173,8 +185,8 @@ def _files(form: Form, out: Path) -> tuple[Path, ...]:
         msg = f"--out {out}: there is no folder {out.parent}; make it first"
         raise InputError(msg)
     beside = {
-        "onnx": (out.with_suffix(".json"),),
-        "openvino": (out.with_suffix(".bin"), out.with_suffix(".json")),
+        "onnx": (card_beside(out),),
+        "openvino": (out.with_suffix(".bin"), card_beside(out)),
         "torchscript": (sidecar(out),),
     }[form]
     files = (out, *beside)

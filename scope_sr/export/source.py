@@ -102,6 +102,7 @@ def _of_run(folder: Path, share: float) -> tuple[nn.Module, Card]:
     weights = blend(state(folder / FIDELITY), state(folder / GAN), share)
     mixed = replace(
         gan,
+        name=f"{folder.absolute().name}-blend",
         weights=f"blend of fidelity and {share:.2f} gan",
         losses={},
         figures=(),  # measured for its ends, not for the blend

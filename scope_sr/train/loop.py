@@ -244,8 +244,8 @@ def refuse_nonsense(stage: str, step: int, figures: dict[str, float], key: str) 
     bad = [name for name, value in figures.items() if not math.isfinite(value)]
     if bad:
         msg = (
-            f"step {step} of stage {stage}: {bad[0]} is no number any more. The weights saved"
-            f" before are whole; begin a new run with a lower {key}, or check the dataset"
+            f"step {step} of stage {stage}: {bad[0]} is no number any more. Weights saved before,"
+            f" if any, are whole; begin a new run with a lower {key}, or check the dataset"
         )
         raise TrainingError(msg)
 

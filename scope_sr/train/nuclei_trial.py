@@ -20,7 +20,8 @@ from scope_sr.imaging.nuclei_scores import Figures, NucleiScores, pooled, score
 from scope_sr.modelfile import Card, wrap
 
 SHOWN = 3
-LARGEST_PX = 512  # of what is shown of an image
+LARGEST_PX = 256  # of what is shown of an image: a line one pixel wide must not vanish
+OUTLINE_RGB = (255, 230, 0)
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Trial:
         items = [item for item in dataset.of(split) if isinstance(item, Labelled)]
         chosen = np.linspace(0, len(items) - 1, min(len(items), most or len(items)))
         return cls(dataset, tuple(items[int(n)] for n in chosen), device)
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether touching nuclei are, in any image; else there is no PQ to go by."""
+        return any(item.nuclei is not None for item in self.items)
 
     def judge(self, network: nn.Module) -> Judged:
         """Find the nuclei of every image, exactly as the model file will."""
@@ -78,35 +84,35 @@ def picture(judged: Judged, step: int) -> bytes:
     grid = figure.subplots(len(rows), 3, squeeze=False)
     for axes, (image, truth, found) in zip(grid, rows, strict=True):
         window = np.s_[:LARGEST_PX, :LARGEST_PX]
-        shown = ((image, "image"), (outlined(image, truth), f"marked: {len(np.unique(truth)) - 1}"),
-                 (outlined(image, found), f"found: {found.max()}"))  # fmt: skip
+        shown = ((image, "image"), (outlined(image, truth), "marked"),
+                 (outlined(image, found), f"found: {found.max()} in the whole image"))  # fmt: skip
         for axis, (one, title) in zip(axes, shown, strict=True):
             drawing.photo(axis, one[window])
             axis.set_title(title, fontsize=9, loc="left", color=drawing.INK)
-    return drawing.png(figure, photos=True)
+    return drawing.png(figure, photos=True, exact=[OUTLINE_RGB])
 
 
 def outlined(image: NDArray[np.uint8], labels: NDArray) -> NDArray[np.uint8]:
     """Draw the outlines of nuclei into an image."""
     edge = find_boundaries(labels, mode="inner")  # type: ignore[no-untyped-call]
-    return np.where(edge[..., None], np.array([0, 230, 0], np.uint8), image)
+    return np.where(edge[..., None], np.array(OUTLINE_RGB, np.uint8), image)
 
 
 def curves(metrics: Sequence[dict[str, Any]]) -> bytes:
     """Draw the losses, and the figures on val, against steps."""
-    figure = drawing.sheet("Training", 360)
+    figure = drawing.sheet("Learning to find nuclei", 360)
     left, right = figure.subplots(1, 2)
     drawing.panel(left, "losses", "step", "")
     drawing.panel(right, "on val", "step", "")
     parts = (
-        (left, ("classes", "dice", "distance")),
+        (left, ("classes", "overlap", "distance")),
         (right, ("val_dice", "val_aji", "val_pq", "val_f1")),
     )
     for axes, names in parts:
         for name, color in zip(
             names, (drawing.BLUE, drawing.ORANGE, drawing.GREEN, drawing.PURPLE), strict=False
         ):
-            points = [(line["step"], line[name]) for line in metrics if name in line]
+            points = [(one["step"], one[name]) for one in metrics if one.get(name) is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), color=color, linewidth=1.2,
                           label=name.removeprefix("val_"))  # fmt: skip

@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -48,10 +49,11 @@ class Run:
         Model it began with; empty for none.
     """
 
-    def __init__(self, folder: Path, *, writes: bool, start: str = "") -> None:
+    def __init__(self, folder: Path, *, writes: bool, start: str = "", new: bool = False) -> None:
         self.folder = folder
         self.writes = writes
         self.start = start
+        self._new = new
         self._end = 0
 
     @classmethod
@@ -70,7 +72,7 @@ class Run:
         InputError
             The folder holds something already.
         """
-        run = cls(folder, writes=writes, start=str(facts.get("start", "")))
+        run = cls(folder, writes=writes, start=str(facts.get("start", "")), new=True)
         if writes:
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 way = "go on with --resume, or name another --out"
@@ -106,6 +108,17 @@ class Run:
             msg = f"{folder} is of schema {schema}, this scope-sr reads {SCHEMA}; update scope-sr"
             raise InputError(msg)
         return cls(folder, writes=writes, start=str(facts.get("start", ""))), facts
+
+    @contextmanager
+    def kept_if_saved(self) -> Iterator[None]:
+        """Leave nothing of a new run that fails before its first checkpoint."""
+        try:
+            yield
+        except BaseException:
+            saved = (self.folder / "checkpoints" / f"{LAST}.pt").exists()
+            if self.writes and self._new and not saved:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            raise
 
     def log(self, **line: object) -> None:
         """Append a line to the metrics."""

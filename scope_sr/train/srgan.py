@@ -82,7 +82,8 @@ def train_srgan(
     models = []
     why = "all steps done"
     if state.get("stage", "pixel") == "pixel":
-        why = _pixel_stage(work, state)
+        with work.run.kept_if_saved():
+            why = _pixel_stage(work, state)
         state = {}
         if why == "stopped":
             return Finished(out, (), {}, why)
@@ -105,6 +106,8 @@ def _pixel_stage(work: SrganWork, state: Mapping[str, Any]) -> str:
     with quiet():
         network, optimizer = fabric.setup(work.network, optimizer)
     learners = {"optimizer": optimizer, "shifts": work.shifts}
+    if not state:
+        work.check(stage, 0)  # what is begun with: nothing worse is kept
     for step, batch in batches(fabric, work.patches, first, stage.steps, recipe.workers):
         if work.stopping(step):
             work.save(stage, step, learners)

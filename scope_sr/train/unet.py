@@ -89,7 +89,8 @@ def train_unet(
     """
     fabric = launch(recipe.precision)
     work = _prepared(Order(data, recipe, out, start, resume, tell, stop), recipe, fabric)
-    why = _learn(work, work.state(resume))
+    with work.run.kept_if_saved():
+        why = _learn(work, work.state(resume))
     if why == "stopped":
         return Finished(out, (), {}, why)
     work.take_best()
@@ -122,7 +123,7 @@ def _prepared(order: Order, recipe: UnetRecipe, fabric: Fabric) -> UnetWork:
         average=averaged(network, recipe.ema, buffers=True),
         tell=order.tell,
         stop=order.stop,
-        aim="pq",
+        aim="pq" if trial.told_apart else "dice",
         recipe=recipe,
         patches=patches,
         trial=trial,
@@ -176,7 +177,7 @@ def nuclei_losses(
 
     Returns
     -------
-    ``classes``: cross entropy, the boundary weighing more; ``dice``: 1 - Dice of nucleus against
+    ``classes``: cross entropy, the boundary weighing more; ``overlap``: 1 - Dice of nucleus against
     background; ``distance``: smooth L1.
     """
     judged = truth["judged"].float()
@@ -191,7 +192,7 @@ def nuclei_losses(
     off = functional.smooth_l1_loss(distance, truth["distance"], reduction="none", beta=0.1)
     return {
         "classes": (entropy * judged).sum() / number,
-        "dice": 1 - dice,
+        "overlap": 1 - dice,
         "distance": recipe.distance_weight * (off * judged).sum() / number,
     }
 
@@ -201,15 +202,13 @@ def _check(work: UnetWork, done: int) -> None:
     stage = work.stage
     refuse_wild(stage.name, done, stage.rate, work.network)
     judged = work.trial.judge(work.average.module)
-    figures = {f"val_{name}": value or 0.0 for name, value in asdict(judged.figures).items()}
+    figures = {f"val_{name}": value for name, value in asdict(judged.figures).items()}
     del figures["val_images"]
     work.run.log(stage=stage.name, step=done, **figures)
     if work.run.writes:
         work.run.put(f"samples/step-{done:07d}.png", nuclei_trial.picture(judged, done))
         work.run.put("curves.png", nuclei_trial.curves(work.run.metrics()))
-    # where touching nuclei are not told apart there is no PQ to go by
-    pq = judged.figures.pq if judged.figures.pq is not None else judged.figures.dice or 0.0
-    work.keep_if_best(pq, done)
+    work.keep_if_best(getattr(judged.figures, work.aim) or 0.0, done)
 
 
 def _kept(work: UnetWork) -> tuple[Path, dict[str, Any]]:

@@ -25,6 +25,8 @@ from scope_sr.train.pairs import MARGIN_PX
 
 FIELD_PX = 96  # of the low picture
 SHOWN = 3
+TITLES = ("low (LR)", "bicubic", "enlarged (SR)", "true (HR)")
+FEW_POINTS = 30  # that are marked: a line of one is invisible
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def picture(judged: Judged, step: int) -> bytes:
     )
     grid = figure.subplots(len(rows), 4, squeeze=False)
     for axes, images in zip(grid, rows, strict=True):
-        for axis, image, title in zip(axes, images, ("LR", "bicubic", "SR", "HR"), strict=True):
+        for axis, image, title in zip(axes, images, TITLES, strict=True):
             drawing.photo(axis, image)
             axis.set_title(title, fontsize=9, loc="left", color=drawing.INK)
     return drawing.png(figure, photos=True)
@@ -141,7 +143,7 @@ def picture(judged: Judged, step: int) -> bytes:
 
 def curves(metrics: Sequence[dict[str, Any]]) -> bytes:
     """Draw the losses, and the gain over bicubic, against steps."""
-    figure = drawing.sheet("Training", 360)
+    figure = drawing.sheet("Learning to enlarge", 360)
     left, right = figure.subplots(1, 2)
     drawing.panel(left, "loss (L1 of 0..1)", "step", "")
     drawing.panel(right, "gain over bicubic on val", "step", "dB")
@@ -155,7 +157,11 @@ def curves(metrics: Sequence[dict[str, Any]]) -> bytes:
         ]
         for axes, points in ((left, losses), (right, gains)):
             if points:
-                axes.plot(*zip(*points, strict=True), color=color, linewidth=1.2, label=stage)
+                marker = "o" if len(points) < FEW_POINTS else ""
+                axes.plot(
+                    *zip(*points, strict=True), color=color, linewidth=1.2, label=stage,
+                    marker=marker, markersize=3,
+                )  # fmt: skip
     left.set_yscale("log")
     right.axhline(0, color=drawing.GREY, linewidth=0.8)
     if left.lines:
