@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from scope_sr.cli.progress import stages
 if TYPE_CHECKING:
     from scope_sr.build_dataset import Built
     from scope_sr.dataset import Dataset
+    from scope_sr.dataset.index import Item
 
 Tell = Callable[[str, int, int], None]
 EXPORT_PX = 64
@@ -207,6 +208,23 @@ def _export_folder(out: Path, kind: str) -> Path:
     return home.with_name(f"{home.name}-{kind}")
 
 
+def _say_uncountable(kept: Sequence[Item]) -> None:
+    alike = sum(1 for item in kept if getattr(item, "nuclei", 0) is None)
+    if alike:
+        click.echo(
+            f"note: {alike} masks do not tell touching nuclei apart: a network can learn from them"
+            " where nuclei are, but none are counted when it is judged on them"
+        )
+
+
+def _unreadable(dataset: Dataset, reason: str) -> str:
+    """Name the files that could not be read: that is no matter of quality."""
+    if reason != "unreadable":
+        return ""
+    items = [one for one in dataset.items if one.reasons and one.reasons[0].startswith(reason)]
+    return ": " + ", ".join(item.name for item in items[:5]) + (" …" if len(items) > 5 else "")
+
+
 def _say(built: Built) -> None:
     from scope_sr.dataset.index import counts
     from scope_sr.session import quoted
@@ -227,7 +245,8 @@ def _say(built: Built) -> None:
                 click.echo(f"note: no {name}; add data before a network is trained on this")
     why = Counter(item.reasons[0].partition(":")[0] for item in dataset.items if not item.accepted)
     for reason, number in why.most_common():
-        click.echo(f"rejected  {number:4}  {reason}")
+        click.echo(f"rejected  {number:4}  {reason}{_unreadable(dataset, reason)}")
+    _say_uncountable(kept)
     again = sum(len(session["steps"]) for session in built.reshoot)
     if again:
         click.echo(

@@ -181,7 +181,9 @@ def _tour(out: Path) -> None:
         finished = train_srgan(data, recipe, run, start="compact-x2", tell=tell, stop=stop)
     _say(finished, "srgan", data)
     click.echo("The patients of split test were never learnt from, neither here nor before.")
-    click.echo("It gains little: from such tissue it has learnt already (step 0 of curves.png). Your")
+    click.echo(
+        "It gains little: it has learnt from such tissue already (step 0 of curves.png). Your"
+    )
     click.echo("own pairs are where it has something to learn: scope-sr build-dataset --help")
 
 
@@ -262,5 +264,5 @@ def _say(finished: Finished, job: str, data: Path | None) -> None:
             click.echo(f"  {measured(one)} ({one.protocol}, {some(one.images)})")
     click.echo(f"Look at {finished.folder / 'samples'} and {finished.folder / 'curves.png'}")
     if data is not None and finished.models:
-        model, home = (quoted(path) for path in (finished.models[0], data))
-        click.echo(f"Judge it on whole images: scope-sr evaluate {model} --data {home} --out report")
+        what = f"{quoted(finished.models[0])} --data {quoted(data)} --out report"
+        click.echo(f"Judge it on whole images: scope-sr evaluate {what}")

@@ -37,7 +37,8 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "The best, the median and the worst kept pair: the low image, the high one, the high one"
         " made as small (and, where the lenses are known, as soft) as the low one, and what is left"
         " between them, which should look like sand; outlines of nuclei there would mean that the"
-        " two lie apart.",
+        " two lie apart. Where low images were computed nothing is made soft, and outlines are what"
+        " the optics blurred.",
     ),
     "residuals": (
         "histograms of how far blocks and pairs are off, and arrows over the field",
