@@ -263,7 +263,7 @@ def test_ctrl_c_twice_stops_at_once_and_leaves_the_last_checkpoint(
     options = ["--data", data, "--recipe", "tiny.toml", "--out", "r"]
     code, _, err = scope(capsys, *SRGAN, *options)
     assert code == 130
-    assert err.strip().splitlines()[-1] == "Error: stopped"
+    assert err.strip().splitlines()[-1] == "Stopped"
     assert checkpoint(here / "r")["step"] == 10
 
 

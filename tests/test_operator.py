@@ -402,6 +402,6 @@ def test_no_at_the_terminal(tmp_path: Path, said: str) -> None:
 def test_the_end_of_input_at_the_terminal(tmp_path: Path, said: str) -> None:
     done = cli(tmp_path, said)
     assert done.returncode == 130
-    assert done.stderr.splitlines()[-1] == "Error: stopped"
+    assert done.stderr.splitlines()[-1] == "Stopped"
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "A").exists()

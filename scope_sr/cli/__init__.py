@@ -66,7 +66,8 @@ def main() -> None:
     except ScopeSRError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _fail("stopped", INTERRUPTED)
+        click.echo("\nStopped", err=True)
+        sys.exit(INTERRUPTED)
 
 
 def _fail(message: str, code: int) -> None:

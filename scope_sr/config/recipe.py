@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -163,4 +164,10 @@ def recipe_of(table: dict[str, object], source: str, kind: type[Recipe]) -> Reci
     try:
         return kind.model_validate(table)
     except ValidationError as error:
+        other: type[Table] = UnetRecipe if kind is SrganRecipe else SrganRecipe
+        with contextlib.suppress(ValidationError):
+            other.model_validate(table)
+            job = "unet" if kind is SrganRecipe else "srgan"
+            msg = f"{source}: a recipe for scope-sr train {job}; {example} shows one for this"
+            raise InputError(msg) from error
         raise InputError(one_line(source, error, kind, example)) from error
