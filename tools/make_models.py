@@ -9,8 +9,9 @@
 - ``quip_tcga_he/images``: SBU-BMI/quip_cnn_segmentation, BSD-3-Clause.
 
 Each step is a ``scope-sr`` command, said before it runs; what is finished is not done again, and
-what was stopped is resumed. The models end in ``OUT/models``; ``--ship`` puts them into the
-package. It takes hours on two cores.
+what was stopped is resumed. The models end in ``OUT/models``; ``--ship`` puts the three of the
+package into it, ``--all`` trains and judges those too that docs/models.md compares them with. It
+takes about two hours on one core, and two more for all.
 
 No network learns from patients 02, 06 and 07 of TNBC, nor from the TCGA images in `TEST`; the
 models are judged on them.
@@ -42,8 +43,12 @@ LICENCES = {
 }
 RECIPES = Path(__file__).parent / "models"
 SHIPPED = Path(__file__).parents[1] / "scope_sr" / "modelfile" / "shipped"
-# model: recipe, data, what it begins with
+# generator: data, what it begins with
 SR = {"compact-x2": ("pairs-x2", ""), "compact-x4": ("pairs-x4", "compact-x2")}
+COMPARED = {
+    "srresnet-x2": ("pairs-x2", ""), "srresnet-x4": ("pairs-x4", "srresnet-x2"),
+    "bicubic-x2": ("pairs-x2", ""), "bicubic-x4": ("pairs-x4", "bicubic-x2"),
+}  # fmt: skip
 
 
 def main() -> None:
@@ -56,14 +61,14 @@ def main() -> None:
     for scale in (2, 4):
         build_pairs(out, scale)
     build_masks(out)
-    for name, (dataset, start) in SR.items():
+    generators = {**SR, **(COMPARED if options.all else {})}
+    for name, (dataset, start) in generators.items():
         train(out, "srgan", name, dataset, start)
-    for name in ("nuclei-high", "nuclei"):
-        train(out, "unet", name, "nuclei", "nuclei-high" if name == "nuclei" else "")
-    for name, (dataset, _) in SR.items():
-        report = out / "reports" / name
-        run("evaluate", out / "models" / f"{name}.ts", "--data", out / dataset, "--out", report,
-            done=report / "report.json")  # fmt: skip
+    train(out, "unet", "nuclei", "nuclei", "")
+    if options.all:
+        train(out, "unet", "nuclei-mixed", "nuclei", "nuclei")
+    for name in generators:
+        judge(out, name)
     if options.ship:
         ship(out)
 
@@ -157,6 +162,17 @@ def train(out: Path, job: str, name: str, dataset: str, start: str) -> None:
         christen(made, name, model)
 
 
+def judge(out: Path, name: str) -> None:
+    """Measure a generator on the patients nothing has learnt from, and the nuclei found in it."""
+    model, data = out / "models" / f"{name}.ts", out / "nuclei"
+    way = ["--degrade", "bicubic"] if name.startswith("bicubic") else []
+    for by in ("nuclei", "nuclei-mixed"):
+        report = out / "reports" / f"{name}-{by}"
+        if (finder := out / "models" / f"{by}.ts").exists():
+            run("evaluate", model, "--data", data, "--nuclei", finder, *way, "--out", report,
+                done=report / "report.json")  # fmt: skip
+
+
 def recipe_of(out: Path, name: str) -> Path:
     """Put the models of this very make into the recipe's mixture."""
     text = (RECIPES / f"{name}.toml").read_text("utf-8")
@@ -202,6 +218,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--ship", action="store_true", help="copy the models into the package")
+    parser.add_argument("--all", action="store_true", help="train those compared with, too")
     return parser.parse_args()
 
 
