@@ -155,7 +155,10 @@ def test_help_loads_nothing_heavy() -> None:
         (["vae"], "No such command 'vae'"),
         (["srgan", "--data", "nowhere", "--out", "r"], "nowhere: no dataset there"),
         (["srgan", "--data", "d", "--out", "r", "--recipe", "no.toml"], "no such recipe file"),
-        (["srgan", "--data", "d", "--out", "r", "--recipe", "unet.toml"], "a recipe for scope-sr train unet"),
+        (
+            ["srgan", "--data", "d", "--out", "r", "--recipe", "unet.toml"],
+            "a recipe for scope-sr train unet",
+        ),
         (["srgan", "--out", "r", "--resume"], "no run to resume"),
     ],
 )
