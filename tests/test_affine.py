@@ -247,6 +247,7 @@ def test_false_blocks_do_not_pull_the_layout() -> None:
 # ---- pictures of the simulated microscope ------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_grid_of_pictures_against_the_truth() -> None:
     fields = grid()
     matrix, distortion = fields[0].matrix, fields[0].distortion

@@ -183,6 +183,7 @@ def test_fields_that_slipped_are_to_be_taken_again(slipped: tuple[Session, run.B
     assert asked == SLIPS.keys()
 
 
+@pytest.mark.slow
 def test_one_worker_or_two_give_the_same_bytes(
     good: Session, dataset: Dataset, tmp_path: Path
 ) -> None:

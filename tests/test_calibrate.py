@@ -369,6 +369,7 @@ def test_an_exposure_far_from_the_right_one(tmp_path: Path, factor: float) -> No
     assert against_truth(backend._rig, record)[-1].found < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contrast", [0.01, 0.1], ids=["dirty glass", "tissue everywhere"])
 def test_glass_that_is_not_bare(tmp_path: Path, contrast: float) -> None:
     rig = on_slide(hidden_rig(0, SMALL, **NARROW), tmp_path, mottled(3200, contrast))

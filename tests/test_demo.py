@@ -32,6 +32,7 @@ def open_demo(rig: Rig) -> MicroManager:
     return MicroManager(link_demo(rig), rig)
 
 
+@pytest.mark.slow
 def test_low_and_high_fields_show_the_same_tissue(tmp_path: Path) -> None:
     rig = demo_rig(**{"width_px = 512": "width_px = 128", "height_px = 512": "height_px = 128"})
     record = CalibrationRecord.nominal(rig)

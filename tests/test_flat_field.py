@@ -58,6 +58,7 @@ def dark_of(image: NDArray, level_dn: float = 2.0) -> NDArray[np.float32]:
 # ---- the flat ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "color", "response"), [(8, True, 0.004), (12, False, 0.0)])
 def test_the_flat_of_16_dirty_blanks_is_true_to_0_4_percent(
     bits: int, color: bool, response: float

@@ -108,6 +108,7 @@ def test_a_map_brings_every_high_field_into_focus(
     assert Session.open(tmp_path / "A").verify().ok
 
 
+@pytest.mark.slow
 def test_local_planes_find_what_a_wrong_parfocal_offset_missed(
     askew: Rig, record: CalibrationRecord, points: list[FocusPoint], tmp_path: Path
 ) -> None:

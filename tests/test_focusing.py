@@ -305,6 +305,7 @@ def test_a_lock_that_waits_for_the_next_focus_spoils_no_stack(tmp_path: Path) ->
         autofocus(there.microscope, up(start, 4), 1.31, search_um=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OFF_UM)
 def test_three_planes_correct_a_field_that_is_off_by_up_to_a_depth(
     objective: str, tmp_path: Path

@@ -109,6 +109,7 @@ def test_larger_fields_and_ratios(
         assert_true(found, low, high)
 
 
+@pytest.mark.slow
 def test_what_does_not_belong_together_is_not_registered() -> None:
     low, high = low_field().image, high_fields()["centre"].image
     far = ("10x", (700.0, 650.0, 0.0)), ("20x", (-660.0, 420.0, 4.0)), ("20x", (300.0, 0.0, 4.0))

@@ -136,6 +136,7 @@ def test_killed_while_resuming(tmp_path: Path) -> None:
         assert_whole(folder)
 
 
+@pytest.mark.slow
 def test_journal_torn_at_every_byte_of_its_last_line(tmp_path: Path) -> None:
     folder = filled(tmp_path / "A")
     journal = folder / "journal.jsonl"
