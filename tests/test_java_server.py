@@ -323,6 +323,7 @@ def test_a_hung_call_is_rescued_and_the_same_port_connected_again() -> None:
             assert fresh.get_camera_device() == "Camera"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "end",
     [

@@ -117,6 +117,7 @@ def test_killed_at_every_call_to_the_system(tmp_path: Path) -> None:
         assert_whole(folder)
 
 
+@pytest.mark.slow
 def test_killed_while_resuming(tmp_path: Path) -> None:
     def torn(folder: Path) -> Path:
         with create(folder) as session:

@@ -106,6 +106,7 @@ def test_labels_lie_on_nuclei(slides, kind):
     assert np.mean(inside > stain[ring].mean()) > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["array", "procedural"])
 def test_a_number_means_one_nucleus(slides, kind):
     """No number is found in two places further apart than a nucleus is long."""
