@@ -358,7 +358,7 @@ def test_a_run_killed_while_it_writes_goes_on_to_the_bit(
     monkeypatch: pytest.MonkeyPatch,
     share: float,
 ) -> None:
-    calls = 77  # see the slow test
+    calls = 86  # see the slow test
     assert die_and_go_on(data, tmp_path / "run", monkeypatch, int(share * calls))
     assert same_training(tmp_path / "run", straight(**GAN)) == []
 
@@ -369,7 +369,7 @@ def test_a_run_killed_at_any_write_goes_on_to_the_bit(
     data: Path, straight: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = calls_to_disk(data, tmp_path / "whole", monkeypatch)
-    assert calls == 77
+    assert calls == 86
     went_on = [
         die_and_go_on(data, tmp_path / str(call), monkeypatch, call) for call in range(calls)
     ]
