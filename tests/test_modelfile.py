@@ -538,7 +538,7 @@ def test_models_are_listed_and_shown(home: Path) -> None:
     text = run(models, [], catch_exceptions=False).output
     assert "compact-x2: super-resolution x2" in text
     assert "1 -> 0.5 µm per pixel" in text
-    assert "PSNR 37.17 dB (bicubic 34.76 dB) (RGB, 9 images)" in text
+    assert "PSNR 37.17 dB (bicubic 34.76 dB) (RGB, n = 9)" in text
     assert "trained on ds (low pictures computed); licence CC BY 4.0" in text
     whole = run(models, ["compact-x2"], catch_exceptions=False).output
     for words in ("10x, NA 0.3", "halo 5 px", "split train", "1 by patient: A", "µ, 中", "bicubic"):

@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--int8",
     is_flag=True,
-    help="OpenVINO with eight bits inside: up to 1.8 times as fast as in float on a CPU, for some"
-    " thousandths of a dB.",
+    help="OpenVINO with eight bits inside: faster on a CPU; how far it is from float is said.",
 )
 @click.option(
     "--data",

@@ -55,7 +55,7 @@ def _essence(model: Contents) -> Iterator[str]:
     yield f"{indent}{_sizes(card)}; {card.architecture}, {_bytes(model)}"
     for figures in card.figures:
         yield from textwrap.wrap(
-            f"{measured(figures)} ({figures.protocol}, {some(figures.images)})",
+            f"{measured(figures)} ({figures.protocol}, n = {figures.images})",
             WIDTH,
             initial_indent=indent,
             subsequent_indent=indent * 2,
@@ -78,7 +78,7 @@ def _whole(model: Contents) -> Iterator[str]:
         ("last losses", _pairs(card.losses)),
         ("tiles", f"halo {card.halo_px} px, on multiples of {card.multiple_px} px"),
         *(
-            (f"figures {number}", f"{measured(one)} ({one.protocol}, {some(one.images)})")
+            (f"figures {number}", f"{measured(one)} ({one.protocol}, n = {one.images})")
             for number, one in enumerate(card.figures, 1)
         ),
         *_dataset(card),
@@ -132,15 +132,6 @@ def measured(figures: Figures) -> str:
         if getattr(figures, key):
             said.append(f"{name} {own}" + (f" ({beside})" if beside else ""))
     return ", ".join(said)
-
-
-def some(images: int) -> str:
-    """Count images, or fields of them.
-
-    >>> some(1), some(12)
-    ('1 image', '12 images')
-    """
-    return f"{images} image{'' if images == 1 else 's'}"
 
 
 def _data(card: Card) -> str:

@@ -247,7 +247,7 @@ def _tenths(steps: int) -> set[int]:
 def _say(finished: Finished, job: str, data: Path | None) -> None:
     if not FIRST:
         return
-    from scope_sr.cli.models import measured, some
+    from scope_sr.cli.models import measured
     from scope_sr.modelfile import read_card
     from scope_sr.session import quoted
 
@@ -261,7 +261,7 @@ def _say(finished: Finished, job: str, data: Path | None) -> None:
         figures = read_card(model).figures
         click.echo(f"Model: {model}")
         for one in figures:
-            click.echo(f"  {measured(one)} ({one.protocol}, {some(one.images)})")
+            click.echo(f"  {measured(one)} ({one.protocol}, n = {one.images})")
     click.echo(f"Look at {finished.folder / 'samples'} and {finished.folder / 'curves.png'}")
     if data is not None and finished.models:
         what = f"{quoted(finished.models[0])} --data {quoted(data)} --out report"

@@ -27,12 +27,11 @@ NAMES: dict[str, tuple[str, int, str]] = {
 MEANINGS = {
     "psnr_db": "PSNR: how small the error is against the range of grey levels. 6 dB more is"
     " half the error; 30 dB is an error of 8 of 255 grey levels, 40 dB one of 2.5. It says"
-    " nothing by itself: the same method gives 25 dB on one tissue and 40 on another, so look at"
-    " the gain",
+    " nothing by itself, for the same method gives other figures on other tissue: look at the gain",
     "ssim": "SSIM: how alike the fine structure is, from 0 to 1 for identical pictures",
     "lpips": "LPIPS: how different two pictures look to a network trained on what people see",
     "consistency_db": "consistency: whether the enlarged picture, made low again, is the low"
-    " picture. Below 30 dB or so the model has changed what the camera saw, not only added to it",
+    " picture. The lower, the more the model has changed what the camera saw, not only added to it",
     "shifted_psnr_db": "after the best shift, and with colours fitted: what is left when two"
     " captured pictures that do not quite lie on each other, or differ in tint, are not blamed"
     " on the model",

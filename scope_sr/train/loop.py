@@ -111,7 +111,7 @@ def launch(precision: str) -> Fabric:
 def _computing_in(precision: str) -> dict[str, Any]:
     if precision != "bf16-mixed":
         return {"precision": precision}
-    accelerator = torch.accelerator.current_accelerator()
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
     device = accelerator.type if accelerator else "cpu"
     return {"plugins": WholePictures("bf16-mixed", device)}
 
