@@ -1,0 +1,8 @@
+"""The engine: pictures of any size through a model file, as fast as this computer can."""
+
+from __future__ import annotations
+
+from scope_sr.engine.engine import Band, Engine
+from scope_sr.engine.runtimes import NAMES, Runtime, available, made
+
+__all__ = ["NAMES", "Band", "Engine", "Runtime", "available", "made"]
