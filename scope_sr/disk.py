@@ -63,6 +63,12 @@ def make_folders(folders: Iterable[Path]) -> None:
         _sync_folder(folder.parent)
 
 
+def sync_file(path: Path) -> None:
+    """Flush a file to the disk that another library wrote."""
+    with _open(path, "r+b") as file:
+        _sync(file)
+
+
 def sync_tree(folder: Path) -> None:
     """Flush files to the disk that another room wrote without flushing."""
     for path in sorted(folder.rglob("*")):

@@ -1,0 +1,1 @@
+"""Enhance: files and sessions in; pictures, nuclei and their measures out."""
