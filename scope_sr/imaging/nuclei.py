@@ -113,21 +113,26 @@ def instances(planes: NDArray[np.uint8], um_per_px: float | None = None) -> Labe
     (True, 2)
     """
     pixel_um = um_per_px or UM_PER_PX
-    foreground = cv2.add(planes[..., 0], planes[..., 1]) > 127  # saturates: 200 + 200 is 255
-    blurred = cv2.GaussianBlur(planes[..., 2], (0, 0), BLUR_UM / pixel_um)
-    distance = np.where(foreground, blurred, 0).astype(np.uint8)
+    within = foreground(planes)
+    blurred = cv2.GaussianBlur(planes[..., 2].astype(np.float32), (0, 0), BLUR_UM / pixel_um)
+    distance = np.where(within, blurred, np.float32(0))
     grown = watershed(  # type: ignore[no-untyped-call]
         255 - distance,
-        markers=_cores(distance, foreground),
-        mask=foreground,
+        markers=_cores(distance, within),
+        mask=within,
         connectivity=2,  # as of the pieces: none may be beyond reach of its core
     )
     return _without_specks(grown, SPECK_UM2 / pixel_um**2)
 
 
-def _cores(distance: NDArray[np.uint8], foreground: NDArray[np.bool_]) -> Labels:
+def foreground(planes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Mark what is rather nucleus than not in the planes of a network."""
+    return np.asarray(cv2.add(planes[..., 0], planes[..., 1]) > 127)  # saturates: 200 + 200 is 255
+
+
+def _cores(distance: NDArray[np.uint8], within: NDArray[np.bool_]) -> Labels:
     """Give each core a number, from 1; a piece of foreground without any is one."""
-    cores = _pieces(foreground)
+    cores = _pieces(within)
     for level in LEVELS:
         cores = _divided(cores, distance, level)
     return cores

@@ -14,7 +14,7 @@ from torch import Tensor
 from scope_sr.dataset import SPLITS, Dataset, Labelled, Split
 from scope_sr.errors import InputError
 from scope_sr.imaging.nuclei import targets
-from scope_sr.train import stain
+from scope_sr.imaging import stain
 
 Picture = NDArray[np.uint8]
 Planes = NDArray[np.uint8]  # (row, column, 3): class, 255 times the distance, whether judged
@@ -73,7 +73,7 @@ class NucleiPatches(torch.utils.data.Dataset[dict[str, Tensor]]):
     mixture
         What the patches look like, each drawn by its share.
     stain_jitter
-        Strength, see :func:`scope_sr.train.stain.draw`.
+        Strength, see :func:`scope_sr.imaging.stain.draw`.
 
     Raises
     ------

@@ -95,3 +95,19 @@ def _densities(image: Image) -> NDArray[np.float32]:
 def _three(values: NDArray[np.float64]) -> tuple[float, float, float]:
     first, second, third = (float(value) for value in values)
     return first, second, third
+
+
+def haematoxylin_od(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Give the optical density of haematoxylin ``(row, column)`` of an RGB image.
+
+    A. Ruifrok, D. Johnston (2001): densities add up, and the three colours of `stains` tell them
+    apart.
+
+    Examples
+    --------
+    >>> dense = np.round(255 * 10 ** -(0.8 * stains()[0])).astype(np.uint8)
+    >>> round(float(haematoxylin_od(dense[None, None])[0, 0]), 2)
+    0.8
+    """
+    to_stain = np.linalg.inv(stains().T)[:1]  # density = stains' @ amounts
+    return np.asarray(cv2.transform(_densities(image), to_stain))
