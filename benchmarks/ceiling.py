@@ -30,9 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scope_sr.config import load_rig
-from scope_sr.dataset.pictures import rgb
 from scope_sr.degradation import bicubic_low, low_of, optics_of
 from scope_sr.imaging.picture_scores import bicubic, psnr_db
+from scope_sr.pictures.files import rgb
 
 MEDIAN = 0.6745  # of the size of a normal variable
 

@@ -32,7 +32,6 @@ from scope_sr.cli.evaluate import evaluate as command
 from scope_sr.config import load_rig
 from scope_sr.dataset import Dataset
 from scope_sr.dataset.folder import INDEX
-from scope_sr.dataset.pictures import rgb8
 from scope_sr.degradation import bicubic_low, low_of, optics_of
 from scope_sr.errors import InputError
 from scope_sr.evaluate import Asked, Evaluation, evaluate, pictures, run
@@ -46,6 +45,7 @@ from scope_sr.imaging.nuclei import planes, targets
 from scope_sr.imaging.picture_scores import BEST_DB, bicubic, lanczos, psnr_db, ssim
 from scope_sr.modelfile import Card, TrainedOn, save
 from scope_sr.networks import UNet, generator
+from scope_sr.pictures.files import rgb8
 
 SR = Card("sr", "mine", "compact", {"blocks": 2, "channels": 8}, 2, halo_px=4, multiple_px=1)
 FINDER = Card("nuclei", "finder", "unet", {"base": 4, "depth": 2}, 1, halo_px=4, multiple_px=4)

@@ -18,8 +18,8 @@ from skimage.draw import disk
 
 from scope_sr.dataset import Dataset
 from scope_sr.errors import InputError
-from scope_sr.imaging.nuclei import BOUNDARY, INSIDE
 from scope_sr.imaging import stain
+from scope_sr.imaging.nuclei import BOUNDARY, INSIDE
 from scope_sr.train.nuclei_patches import HIGH, Input, NucleiPatches
 
 GLASS, HAEMATOXYLIN = (235, 225, 232), (90, 60, 140)

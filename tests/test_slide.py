@@ -419,7 +419,7 @@ def test_a_huge_png_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
 
 
 def test_one_huge_compressed_block_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("scope_sr.specimen.tiff_pixels.LARGEST_BLOCK_BYTES", 1000)
+    monkeypatch.setattr("scope_sr.pictures.tiff.LARGEST_BLOCK_BYTES", 1000)
     tifffile.imwrite(tmp_path / "a.tif", PICTURE, compression="zlib")
     with pytest.raises(InputError, match="save it tiled"):
         ImageSlide(tmp_path / "a.tif", 0.25)

@@ -20,10 +20,10 @@ from scope_sr.build_dataset.people import Whose
 from scope_sr.dataset import Header, Pair, Source
 from scope_sr.dataset.cells import CELL_PX, pack, shape_of
 from scope_sr.dataset.fields import to_tiff
-from scope_sr.dataset.pictures import images_in, picture
 from scope_sr.degradation import Optics, low_of
 from scope_sr.errors import InputError
 from scope_sr.imaging.shift import green
+from scope_sr.pictures.files import images_in, picture
 from scope_sr.software import this_version
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]

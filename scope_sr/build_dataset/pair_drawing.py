@@ -22,12 +22,12 @@ from scope_sr.build_dataset.people import Whose
 from scope_sr.dataset import Gate, Pair
 from scope_sr.dataset.cells import pack
 from scope_sr.dataset.fields import to_tiff
-from scope_sr.dataset.pictures import picture
 from scope_sr.degradation import LARGEST_RATIO
 from scope_sr.imaging.color import apply_color_matrix, color_matrix
 from scope_sr.imaging.laying import Box, covered, draw, softened
 from scope_sr.imaging.pair_quality import Comparison
 from scope_sr.imaging.session_model import Lens, SessionModel
+from scope_sr.pictures.files import picture
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8] | NDArray[np.uint16]

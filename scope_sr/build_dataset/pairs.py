@@ -23,10 +23,10 @@ from scope_sr.build_dataset.people import Whose
 from scope_sr.dataset import Header, Pair, Source
 from scope_sr.dataset.cells import CELL_PX
 from scope_sr.dataset.index import from_line, to_line
-from scope_sr.dataset.pictures import images_in, picture
 from scope_sr.degradation import SCALES
 from scope_sr.errors import InputError
 from scope_sr.imaging.unknown_geometry import register_unknown
+from scope_sr.pictures.files import images_in, picture
 from scope_sr.software import this_version
 
 LEAST_OF_USUAL = 5  # pairs: fewer do not tell what sharpness is usual

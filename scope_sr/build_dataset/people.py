@@ -11,8 +11,8 @@ from typing import Literal
 
 from scope_sr.config import reason
 from scope_sr.dataset.index import SPLITS, Level, Split
-from scope_sr.dataset.pictures import ENDINGS
 from scope_sr.errors import InputError
+from scope_sr.pictures.files import ENDINGS
 
 COLUMNS = ("name", "patient", "slide", "split")
 # A TCGA barcode; its first three parts name the patient, more of them the slide.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from scope_sr.dataset.pictures import fault
+from scope_sr.pictures.files import fault
 
 EIGHT = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
 WHITE = 255

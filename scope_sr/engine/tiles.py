@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def spans(length: int, window: int, halo: int, multiple: int = 1) -> tuple[Span,
     edges = [0, *(start + window - halo for start in starts[:-1]), length]
     return tuple(
         Span(start, min(start + window, length), *core)
-        for start, core in zip(starts, zip(edges[:-1], edges[1:], strict=True), strict=True)
+        for start, core in zip(starts, pairwise(edges), strict=True)
     )
 
 

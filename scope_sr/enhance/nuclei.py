@@ -73,9 +73,7 @@ def blocks(shape: tuple[int, int], side: int = BLOCK_PX) -> tuple[Box, ...]:
     )
 
 
-def found_in(
-    block: Box, planes: Region, shape: tuple[int, int], um_per_px: float | None
-) -> Found:
+def found_in(block: Box, planes: Region, shape: tuple[int, int], um_per_px: float | None) -> Found:
     """Find the nuclei whose centroid lies in a block.
 
     Parameters

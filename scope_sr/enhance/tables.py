@@ -51,7 +51,9 @@ def to_geojson(found: Iterable[tuple[Nucleus, Outline]], name: str) -> bytes:
 
 
 def _feature(nucleus: Nucleus, outline: Outline, name: str) -> dict[str, Any]:
-    ring = [[round(float(x), OUTLINE_DECIMALS), round(float(y), OUTLINE_DECIMALS)] for x, y in outline]
+    ring = [
+        [round(float(x), OUTLINE_DECIMALS), round(float(y), OUTLINE_DECIMALS)] for x, y in outline
+    ]
     measures = dict(zip(COLUMNS[3:], _rounded(nucleus)[3:], strict=True))
     return {
         "type": "Feature",

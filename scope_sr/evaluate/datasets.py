@@ -10,7 +10,6 @@ from scope_sr.dataset import Dataset, Labelled, Pair, Split
 from scope_sr.dataset.cells import CELL_PX
 from scope_sr.dataset.folder import INDEX
 from scope_sr.dataset.index import Item
-from scope_sr.dataset.pictures import rgb8
 from scope_sr.degradation import Optics, optics_of
 from scope_sr.errors import InputError
 from scope_sr.evaluate.asked import Asked
@@ -24,6 +23,7 @@ from scope_sr.evaluate.material import (
     largest_rectangle,
 )
 from scope_sr.modelfile import Card
+from scope_sr.pictures.files import rgb8
 
 WHOLE = "a field is a whole image"
 USABLE = "a field is the largest rectangle of usable cells of a pair"

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scope_sr.dataset.labels import nuclei, refuse_classes
-from scope_sr.dataset.pictures import fault, images_in, numbers, rgb
 from scope_sr.errors import InputError
 from scope_sr.evaluate.asked import Asked
 from scope_sr.evaluate.datasets import WHOLE, lowering_of
@@ -23,6 +22,7 @@ from scope_sr.evaluate.material import (
     Material,
 )
 from scope_sr.modelfile import Card
+from scope_sr.pictures.files import fault, images_in, numbers, rgb
 
 
 def of_folders(asked: Asked, card: Card) -> Material:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from scope_sr.dataset import Dataset, Pair, Split
-from scope_sr.dataset.pictures import rgb8
 from scope_sr.errors import InputError
 from scope_sr.export.compare import Picture
 from scope_sr.export.forms import needed
 from scope_sr.modelfile import Card
+from scope_sr.pictures.files import rgb8
 
 MOST_PICTURES = 32
 MOST_PX = 256

@@ -11,8 +11,8 @@ from PIL import Image, ImageMode
 
 from scope_sr.config import reason
 from scope_sr.errors import InputError
-from scope_sr.specimen.boxes import Box
-from scope_sr.specimen.tiff_pixels import DAMAGED, TiffPixels, fault
+from scope_sr.pictures.boxes import Box
+from scope_sr.pictures.tiff import DAMAGED, TiffPixels, fault
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # More than this between rig file and metadata is another objective, not rounding.

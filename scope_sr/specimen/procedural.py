@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.specimen.boxes import Box, paste
+from scope_sr.pictures.boxes import Box, paste
 
 Field = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.specimen.boxes import Box
+from scope_sr.pictures.boxes import Box
 
 # Squared RGB differences within tissue are about 5000, so a seam walks some ten pixels out of its
 # way rather than through one pixel of a nucleus; the constant keeps it short where all is glass.

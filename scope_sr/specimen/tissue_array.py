@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from scope_sr.specimen.boxes import Box, paste
+from scope_sr.pictures.boxes import Box, paste
 from scope_sr.specimen.quilt import Piece
 from scope_sr.specimen.tissue_core import CANVAS_PX, RADIUS_PX, assemble
 

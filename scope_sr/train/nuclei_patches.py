@@ -13,8 +13,8 @@ from torch import Tensor
 
 from scope_sr.dataset import SPLITS, Dataset, Labelled, Split
 from scope_sr.errors import InputError
-from scope_sr.imaging.nuclei import targets
 from scope_sr.imaging import stain
+from scope_sr.imaging.nuclei import targets
 
 Picture = NDArray[np.uint8]
 Planes = NDArray[np.uint8]  # (row, column, 3): class, 255 times the distance, whether judged

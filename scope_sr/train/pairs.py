@@ -10,8 +10,8 @@ from torch import Tensor
 from scope_sr.config import SrganRecipe
 from scope_sr.dataset import Dataset
 from scope_sr.dataset.crops import Crops
-from scope_sr.dataset.pictures import rgb8
 from scope_sr.imaging import stain
+from scope_sr.pictures.files import rgb8
 
 MARGIN_PX = 6  # of the low picture, that computed low patches need around them
 

@@ -16,9 +16,9 @@ from scope_sr.config import SrganRecipe
 from scope_sr.dataset import Dataset
 from scope_sr.dataset.crops import Crops
 from scope_sr.dataset.index import Split
-from scope_sr.dataset.pictures import rgb8
 from scope_sr.errors import InputError
 from scope_sr.imaging.picture_scores import bicubic, picture_scores, psnr_db
+from scope_sr.pictures.files import rgb8
 from scope_sr.train.losses import aligned
 from scope_sr.train.low import LowMaker
 from scope_sr.train.pairs import MARGIN_PX

@@ -15,7 +15,7 @@ from scope_sr.build_dataset.masks.plain import find_plain
 from scope_sr.build_dataset.masks.single_nuclei import find_dsb2018
 from scope_sr.build_dataset.masks.tree import Tree, read_tree
 from scope_sr.build_dataset.masks.vienna import find_cryonuseg, find_nuinsseg
-from scope_sr.dataset.pictures import fault
+from scope_sr.pictures.files import fault
 
 PUBLISHED = (
     find_tcia, find_monuseg, find_pannuke, find_nuinsseg, find_consep, find_dsb2018, find_lizard,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from scope_sr.config import reason
-from scope_sr.dataset.pictures import DAMAGED, fault, whole
+from scope_sr.pictures.files import DAMAGED, fault, whole
 
 MAPS = ("inst_map", "instance_map")
 HEADER_BYTES = 128

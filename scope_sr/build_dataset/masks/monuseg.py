@@ -14,7 +14,7 @@ from scope_sr.build_dataset.masks.tree import IMAGES, Couple, Tree, by_key, coup
 from scope_sr.build_dataset.people import patient_and_slide
 from scope_sr.config import reason
 from scope_sr.dataset.labels import consecutive
-from scope_sr.dataset.pictures import fault, rgb
+from scope_sr.pictures.files import fault, rgb
 
 # The bare barcode of a slide. MoNuSAC adds a number, and marks what is no nucleus in the same way.
 NAME = re.compile(r"TCGA-\w{2}-\w{4}-\w{3}-\w{2}-\w{2,3}", re.IGNORECASE)

@@ -12,8 +12,8 @@ from scope_sr.build_dataset.masks.case import Case, Layout, Read
 from scope_sr.build_dataset.masks.tree import Tree, by_key, couple
 from scope_sr.config import reason
 from scope_sr.dataset.labels import consecutive
-from scope_sr.dataset.pictures import DAMAGED, fault, whole
 from scope_sr.errors import InputError
+from scope_sr.pictures.files import DAMAGED, fault, whole
 
 KINDS = 5  # channels of nuclei; the sixth is the background
 KEPT_APART = {"images", "masks"}  # folders that part the arrays of one fold

@@ -8,7 +8,7 @@ from pathlib import Path
 from scope_sr.build_dataset.masks.case import Case, Layout
 from scope_sr.build_dataset.masks.tree import IMAGES, Couple, Tree, by_key, couple
 from scope_sr.build_dataset.people import patient_and_slide
-from scope_sr.dataset.pictures import natural
+from scope_sr.pictures.files import natural
 
 PICTURES = "images"
 # The more a folder's name promises, the earlier it stands: numbered nuclei before masks

@@ -15,7 +15,7 @@ from scope_sr.build_dataset.masks.monuseg import read_monuseg
 from scope_sr.build_dataset.masks.pannuke import read_pannuke
 from scope_sr.build_dataset.masks.single_nuclei import read_dsb2018
 from scope_sr.dataset.labels import consecutive, nuclei, refuse_classes
-from scope_sr.dataset.pictures import fault, numbers, rgb
+from scope_sr.pictures.files import fault, numbers, rgb
 
 
 def read_case(case: Case) -> Read:

@@ -9,7 +9,7 @@ import numpy as np
 from scope_sr.build_dataset.masks.case import Case, Layout, Read
 from scope_sr.build_dataset.masks.tree import IMAGES, Tree
 from scope_sr.dataset.labels import consecutive
-from scope_sr.dataset.pictures import fault, natural, numbers, rgb
+from scope_sr.pictures.files import fault, natural, numbers, rgb
 
 
 def find_dsb2018(tree: Tree) -> Layout | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scope_sr.config import reason
-from scope_sr.dataset.pictures import fault, natural
+from scope_sr.pictures.files import fault, natural
 
 IMAGES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp"}
 DEEPEST = 7  # folders below the one given; PanNuke as published lies four deep

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scope_sr.config import reason
 from scope_sr.errors import InputError
-from scope_sr.specimen.boxes import Box, paste
+from scope_sr.pictures.boxes import Box, paste
 
 CACHE_BYTES = 128 * 2**20
 # One compressed block is decoded as a whole; a larger one would not fit beside everything else.
