@@ -15,6 +15,7 @@ from datasets import Making, three_slides, tissue
 from torch import nn
 
 from scope_sr.cli.export import export as command
+from scope_sr.engine.openvino_form import EXACT
 from scope_sr.errors import InputError
 from scope_sr.export import blend, export, forms, opened
 from scope_sr.modelfile import Card, Figures, load, read_card, save, state, wrap
@@ -243,7 +244,7 @@ def test_onnx_gives_the_same_picture_at_any_size(
 def in_openvino(path: Path) -> object:
     import openvino
 
-    return openvino.Core().compile_model(str(path), "CPU", forms.EXACT)
+    return openvino.Core().compile_model(str(path), "CPU", EXACT)
 
 
 @pytest.mark.parametrize("name", ["fidelity", "nuclei", "srresnet"])

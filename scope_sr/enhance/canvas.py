@@ -42,8 +42,7 @@ class Canvas:
         self._purpose = {**purpose, "shape": list(shape), "dtype": np.dtype(dtype).name}
         disk.make_folders([folder])
         self.rows = self._rows_done(folder / PIXELS)
-        mode = "r+" if self.rows else "w+"
-        self.pixels: NDArray[Any] = np.memmap(folder / PIXELS, dtype, mode, shape=shape)
+        self.pixels = _mapped(folder / PIXELS, shape, dtype, new=not self.rows)
 
     def put(self, top: int, band: NDArray[Any]) -> None:
         """Put down the next rows; they count when they would survive a power cut."""
@@ -62,6 +61,10 @@ class Canvas:
         except (OSError, ValueError, KeyError, AttributeError):
             return 0
         return rows if state == self._purpose and pixels.exists() else 0
+
+
+def _mapped(path: Path, shape: tuple[int, ...], dtype: Any, *, new: bool) -> NDArray[Any]:
+    return np.memmap(path, np.dtype(dtype), "w+" if new else "r+", shape=shape)
 
 
 def swept(folder: Path) -> None:

@@ -76,7 +76,7 @@ def measured(
     """
     density = stain.haematoxylin_od(picture)
     found = []
-    for region in regionprops(labels, density):
+    for region in regionprops(labels, density):  # type: ignore[no-untyped-call]
         row, column = region.centroid
         outline = _outline(region.image, region.bbox[:2]) + corner[::-1]
         nucleus = Nucleus(

@@ -1,10 +1,7 @@
-"""Eight bits instead of floats inside an OpenVINO model, by the pictures it will see."""
+"""The pictures that the eight bits of an OpenVINO model are chosen by: those it will see."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +10,11 @@ import numpy as np
 from scope_sr.dataset import Dataset, Pair, Split
 from scope_sr.errors import InputError
 from scope_sr.export.compare import Picture
-from scope_sr.export.forms import needed
 from scope_sr.modelfile import Card
 from scope_sr.pictures.files import rgb8
 
 MOST_PICTURES = 32
 MOST_PX = 256
-IN_FLOAT = ["Add", "Multiply", "Divide"]  # levels to 0..1 and back, and the sum with the skip
-
-
-def quantised(model: Any, pictures: list[Picture]) -> Any:
-    """Quantise after training; first and last convolution, the skip and its sums stay in float.
-
-    What the skip carries is the picture itself. In a U-Net, which gives no picture, sums are many
-    and stay in eight bits.
-    """
-    os.environ.setdefault("NNCF_CI", "1")  # else nncf reports its use to its maker
-    nncf = needed("nncf", "openvino")
-    nncf.set_log_level("ERROR")
-    convolutions = [
-        node.get_friendly_name()
-        for node in model.get_ordered_ops()
-        if node.get_type_name() == "Convolution"
-    ]
-    skip = [name for name in convolutions if "interpolation" in name]
-    others = [name for name in convolutions if name not in skip]
-    with contextlib.redirect_stdout(sys.stderr):  # its bar
-        return nncf.quantize(
-            model,
-            nncf.Dataset([picture[None] for picture in pictures]),
-            subset_size=len(pictures),
-            ignored_scope=nncf.IgnoredScope(
-                names=[*skip, others[0], others[-1]], types=IN_FLOAT if skip else []
-            ),
-        )
 
 
 def calibration_pictures(folder: str | Path, card: Card, split: Split) -> list[Picture]:

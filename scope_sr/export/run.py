@@ -14,6 +14,7 @@ from torch import nn
 
 from scope_sr.config import reason
 from scope_sr.disk import remove, store
+from scope_sr.engine.openvino_form import converted, needed, quantised
 from scope_sr.errors import InputError
 from scope_sr.export import forms
 from scope_sr.export.compare import (
@@ -24,7 +25,7 @@ from scope_sr.export.compare import (
     runner,
     sample_picture,
 )
-from scope_sr.export.int8 import calibration_pictures, quantised
+from scope_sr.export.int8 import calibration_pictures
 from scope_sr.export.source import opened
 from scope_sr.modelfile import Card, load, save, sidecar, to_json, wrap
 
@@ -90,7 +91,7 @@ def export(
         raise InputError(msg)
     network, card = opened(source, gan_share)
     for extra in {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}.get(form, ()):
-        forms.needed(extra, form)
+        needed(extra, form)
     if form == "torchscript":
         return _torchscript(network, card, files)
     graph = wrap(network, card)
@@ -108,7 +109,7 @@ def _onnx(graph: nn.Module, card: Card, files: tuple[Path, ...]) -> Exported:
 
 
 def _openvino(graph: nn.Module, card: Card, files: tuple[Path, ...]) -> Exported:
-    written = forms.openvino_files(forms.to_openvino(graph))
+    written = forms.openvino_files(converted(graph))
     levels = _compared(graph, forms.run_openvino(*written), files[0])
     card = replace(card, versions={**card.versions, **_versions("openvino")})
     _store(files, (*written, to_json(card)))
@@ -120,7 +121,7 @@ def _int8(graph: nn.Module, card: Card, files: tuple[Path, ...], data: str | Pat
     if not pictures:
         msg = f"--data {data}: no picture in its split train to calibrate on; give another"
         raise InputError(msg)
-    model = forms.to_openvino(graph)
+    model = converted(graph)
     as_float = runner(graph)
     _compared(graph, forms.run_openvino(*forms.openvino_files(model)), files[0])
     written = forms.openvino_files(quantised(model, pictures))
