@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from scope_sr.engine.choosing import chosen
 from scope_sr.engine.engine import Band, Engine
 from scope_sr.engine.runtimes import NAMES, Runtime, available, made
 
-__all__ = ["NAMES", "Band", "Engine", "Runtime", "available", "made"]
+__all__ = ["NAMES", "Band", "Engine", "Runtime", "available", "chosen", "made"]
