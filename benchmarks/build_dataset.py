@@ -24,7 +24,6 @@ import tifffile
 
 from scope_sr.build_dataset import run
 from scope_sr.build_dataset.drawing import GroupTask, draw_group
-from scope_sr.build_dataset.light import corrected, shading_of
 from scope_sr.build_dataset.measuring import MeasureTask, measure_group
 from scope_sr.build_dataset.pooling import (
     acquaint,
@@ -37,6 +36,7 @@ from scope_sr.build_dataset.sessions import place_fields
 from scope_sr.build_dataset.setup import Setup, groups_of, set_up
 from scope_sr.dataset import Crops
 from scope_sr.imaging.shift import green
+from scope_sr.light import corrected, shading_of
 from scope_sr.session import Session
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

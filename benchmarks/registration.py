@@ -28,7 +28,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.build_dataset.light import green_of, shading_of
 from scope_sr.build_dataset.setup import (
     Setup,
     expected_px,
@@ -38,6 +37,7 @@ from scope_sr.build_dataset.setup import (
 )
 from scope_sr.imaging.laying import covered, lay, softened
 from scope_sr.imaging.session_model import Matches, fit_session, shift_of
+from scope_sr.light import green_of, shading_of
 from scope_sr.session import Session
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

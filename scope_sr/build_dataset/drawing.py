@@ -13,14 +13,6 @@ from numpy.typing import NDArray
 from scope_sr.build_dataset.draft import put
 from scope_sr.build_dataset.gates import LEAST_BLOCKS, gate, reasons
 from scope_sr.build_dataset.judging import compared, filled, good_cells, made_small
-from scope_sr.build_dataset.light import (
-    Floats,
-    Image,
-    corrected,
-    opened,
-    shading_of,
-    stored,
-)
 from scope_sr.build_dataset.pooling import Shared
 from scope_sr.build_dataset.setup import Setup, steps_of
 from scope_sr.dataset import Gate, Pair, Split
@@ -33,6 +25,14 @@ from scope_sr.imaging.laying import Box, covered, draw, softened
 from scope_sr.imaging.session_model import SessionModel
 from scope_sr.imaging.shift import green
 from scope_sr.imaging.tissue import MEASURED_DENSITY, TISSUE_DENSITY, tissue_mask
+from scope_sr.light import (
+    Floats,
+    Image,
+    corrected,
+    opened,
+    shading_of,
+    stored,
+)
 from scope_sr.session import Session
 
 TISSUE_UM = 5.0  # sigma that bridges the pale gaps within tissue

@@ -8,7 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scope_sr.build_dataset.light import (
+from scope_sr.build_dataset.setup import Group, Setup, expected_px
+from scope_sr.imaging.laying import draw, lay, softened, within
+from scope_sr.imaging.pair_quality import sharpness
+from scope_sr.imaging.session_model import Matches, SessionModel, shift_of
+from scope_sr.light import (
     Floats,
     Image,
     corrected,
@@ -16,10 +20,6 @@ from scope_sr.build_dataset.light import (
     opened,
     shading_of,
 )
-from scope_sr.build_dataset.setup import Group, Setup, expected_px
-from scope_sr.imaging.laying import draw, lay, softened, within
-from scope_sr.imaging.pair_quality import sharpness
-from scope_sr.imaging.session_model import Matches, SessionModel, shift_of
 
 EVERY_PX = 8  # of the samples of colour, in low pixels: neighbours say the same after the blur
 BLUR_PX = 3.0  # of low pixels: makes the sharpness of both alike, so that only colour differs

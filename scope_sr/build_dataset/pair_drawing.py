@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scope_sr.build_dataset.draft import put
 from scope_sr.build_dataset.gates import gate, reasons
 from scope_sr.build_dataset.judging import compared, filled, good_cells
-from scope_sr.build_dataset.light import stored
 from scope_sr.build_dataset.people import Whose
 from scope_sr.dataset import Gate, Pair
 from scope_sr.dataset.cells import pack
@@ -27,6 +26,7 @@ from scope_sr.imaging.color import apply_color_matrix, color_matrix
 from scope_sr.imaging.laying import Box, covered, draw, softened
 from scope_sr.imaging.pair_quality import Comparison
 from scope_sr.imaging.session_model import Lens, SessionModel
+from scope_sr.light import stored
 from scope_sr.pictures.files import picture
 
 Floats = NDArray[np.float32]

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scope_sr.build_dataset.gates import EXPECTED_SHARPNESS, LEAST_BLOCKS
-from scope_sr.build_dataset.light import Floats, green_of, opened, shading_of
 from scope_sr.build_dataset.measuring import GroupMeasured, Measured
 from scope_sr.build_dataset.setup import Group, Setup, expected_px
 from scope_sr.imaging.color import color_matrix
@@ -18,6 +17,7 @@ from scope_sr.imaging.registration import Registration, register
 from scope_sr.imaging.robust import robust_lstsq
 from scope_sr.imaging.session_model import SessionModel, fit_session, shift_of
 from scope_sr.imaging.tissue import LEAST_GLASS
+from scope_sr.light import Floats, green_of, opened, shading_of
 from scope_sr.session import Session
 
 ACQUAINTED = 4  # fields registered without believing the stage, before all others are looked for

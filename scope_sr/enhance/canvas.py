@@ -1,22 +1,87 @@
-"""A picture larger than memory, made band by band on the disk; what is done survives a crash."""
+"""A picture larger than memory, made on the disk; what is done survives a crash."""
 
 from __future__ import annotations
 
 import json
-import shutil
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scope_sr import disk
+from scope_sr.errors import ScopeSRError
 
 STATE, PIXELS = "state.json", "pixels.raw"
 
 
-class Canvas:
-    """Rows are put down from the top; a canvas found on the disk goes on where it stopped.
+class Pixels(Protocol):
+    """What can be cut like an array, ``(row, column[, channel])``, and need not lie in memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, columns, and channels if there are any."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its numbers."""
+
+    def __getitem__(self, where: tuple[slice, slice]) -> NDArray[Any]: ...
+
+
+class Raw:
+    """Numbers in a file. It is mapped only while it is read or written.
+
+    A map that stays open counts, page by page, as memory of this process: of a slide, gigabytes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    shape, dtype
+        Of the picture.
+    new
+        Make the file, all zeros, in place of any there is.
+
+    Raises
+    ------
+    ScopeSRError
+        The disk has no room for it.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: Any, *, new: bool) -> None:
+        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
+        if new:
+            self._make()
+
+    @property
+    def nbytes(self) -> int:
+        """How large the file is."""
+        return int(math.prod(self.shape) * self.dtype.itemsize)
+
+    def __getitem__(self, where: tuple[slice, slice]) -> NDArray[Any]:
+        return np.array(np.memmap(self.path, self.dtype, "r", shape=self.shape)[where])
+
+    def __setitem__(self, where: tuple[slice, slice], values: NDArray[Any]) -> None:
+        pixels = np.memmap(self.path, self.dtype, "r+", shape=self.shape)
+        pixels[where] = values
+        pixels.flush()
+
+    def _make(self) -> None:
+        free = disk.free_bytes(self.path.parent)
+        if free < self.nbytes:
+            msg = (
+                f"{self.path.parent}: {disk.in_words(self.nbytes)} are needed for the work,"
+                f" {disk.in_words(free)} are free; make room, or name another --out"
+            )
+            raise ScopeSRError(msg)
+        with self.path.open("wb") as file:
+            file.truncate(self.nbytes)
+
+
+class Canvas(Raw):
+    """A picture put down row by row from the top; one found on the disk goes on where it stopped.
 
     Parameters
     ----------
@@ -31,8 +96,6 @@ class Canvas:
     ----------
     rows
         How many are done.
-    pixels
-        The picture, in a file.
     """
 
     def __init__(
@@ -42,15 +105,14 @@ class Canvas:
         self._purpose = {**purpose, "shape": list(shape), "dtype": np.dtype(dtype).name}
         disk.make_folders([folder])
         self.rows = self._rows_done(folder / PIXELS)
-        self.pixels = _mapped(folder / PIXELS, shape, dtype, new=not self.rows)
+        super().__init__(folder / PIXELS, shape, dtype, new=not self.rows)
 
     def put(self, top: int, band: NDArray[Any]) -> None:
         """Put down the next rows; they count when they would survive a power cut."""
         if top != self.rows:
             msg = f"row {top} is put down where {self.rows} comes next"
             raise ValueError(msg)
-        self.pixels[top : top + len(band)] = band
-        self.pixels.flush()  # type: ignore[attr-defined]
+        self[top : top + len(band), :] = band
         self.rows += len(band)
         disk.store(self._state, json.dumps({**self._purpose, "rows": self.rows}).encode())
 
@@ -58,15 +120,6 @@ class Canvas:
         try:
             state = json.loads(self._state.read_bytes())
             rows = int(state.pop("rows"))
-        except (OSError, ValueError, KeyError, AttributeError):
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
             return 0
         return rows if state == self._purpose and pixels.exists() else 0
-
-
-def _mapped(path: Path, shape: tuple[int, ...], dtype: Any, *, new: bool) -> NDArray[Any]:
-    return np.memmap(path, np.dtype(dtype), "w+" if new else "r+", shape=shape)
-
-
-def swept(folder: Path) -> None:
-    """Remove a canvas that is not needed any more."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from scope_sr.disk import PART, sync_file
+from scope_sr.enhance.canvas import Pixels, Raw
 
 TILE_PX = 512
 SMALLEST_PX = 1024  # a level no longer than this ends the pyramid
@@ -20,7 +21,7 @@ BAND_ROWS = 2 * TILE_PX
 
 def write(
     path: Path,
-    picture: NDArray[Any],
+    picture: Pixels,
     um_per_px: float,
     *,
     name: str,
@@ -32,7 +33,7 @@ def write(
     Parameters
     ----------
     picture
-        ``(row, column, 3)`` uint8, or ``(row, column)`` of labels; may be a file map.
+        ``(row, column, 3)`` uint8, or ``(row, column)`` of labels.
     um_per_px
         Of its pixels.
     name, note
@@ -47,7 +48,7 @@ def write(
     """
     levels = coarser(picture, work)
     part = path.with_name(path.name + PART)
-    color = picture.ndim == 3
+    color = len(picture.shape) == 3
     options: dict[str, Any] = {
         "tile": (TILE_PX, TILE_PX),
         "compression": "zlib",
@@ -84,17 +85,17 @@ def write(
         part.unlink(missing_ok=True)
 
 
-def coarser(picture: NDArray[Any], work: Path) -> list[NDArray[Any]]:
+def coarser(picture: Pixels, work: Path) -> list[Pixels]:
     """Make levels of half the size each, in files: means of colours, the nearest of labels."""
-    levels: list[NDArray[Any]] = []
+    levels: list[Pixels] = []
     above = picture
     while max(above.shape[:2]) > SMALLEST_PX:
         rows, columns = (-(-side // 2) for side in above.shape[:2])
         file = work / f"level-{len(levels) + 1}.raw"
-        level = np.memmap(file, above.dtype, "w+", shape=(rows, columns, *above.shape[2:]))
+        level = Raw(file, (rows, columns, *above.shape[2:]), above.dtype, new=True)
         for top in range(0, above.shape[0], BAND_ROWS):
-            band = np.asarray(above[top : top + BAND_ROWS])
-            level[top // 2 : top // 2 + -(-len(band) // 2)] = halved(band)
+            band = above[top : top + BAND_ROWS, :]
+            level[top // 2 : top // 2 + -(-len(band) // 2), :] = halved(band)
         levels.append(level)
         above = level
     return levels
@@ -116,10 +117,11 @@ def halved(picture: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(cv2.resize(even, size, interpolation=cv2.INTER_AREA))
 
 
-def tiles_of(picture: NDArray[Any]) -> Iterator[NDArray[Any]]:
+def tiles_of(picture: Pixels) -> Iterator[NDArray[Any]]:
     """Give the tiles of a picture row by row, those at its edges filled up."""
     for top in range(0, picture.shape[0], TILE_PX):
+        row = picture[top : top + TILE_PX, :]
         for left in range(0, picture.shape[1], TILE_PX):
-            tile = np.asarray(picture[top : top + TILE_PX, left : left + TILE_PX])
+            tile = row[:, left : left + TILE_PX]
             missing = [(0, TILE_PX - side) for side in tile.shape[:2]]
             yield np.pad(tile, [*missing, *[(0, 0)] * (tile.ndim - 2)])
