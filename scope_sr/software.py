@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+NOTICE = "Enhanced pictures contain generated detail. Research use only, not for diagnosis."
+
 
 def this_version() -> str:
     """Give name and version, ``scope-sr 0.1.0``."""

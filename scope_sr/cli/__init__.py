@@ -14,6 +14,7 @@ from scope_sr.cli.build_dataset import build_dataset
 from scope_sr.cli.calibrate import calibrate
 from scope_sr.cli.check import check
 from scope_sr.cli.doctor import doctor
+from scope_sr.cli.enhance import enhance
 from scope_sr.cli.evaluate import evaluate
 from scope_sr.cli.export import export
 from scope_sr.cli.models import models
@@ -42,6 +43,7 @@ cli.add_command(build_dataset)
 cli.add_command(calibrate)
 cli.add_command(check)
 cli.add_command(doctor)
+cli.add_command(enhance)
 cli.add_command(evaluate)
 cli.add_command(export)
 cli.add_command(models)

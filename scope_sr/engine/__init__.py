@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from scope_sr.engine.choosing import chosen
 from scope_sr.engine.engine import Band, Engine
+from scope_sr.engine.opening import card_of, sha256_of
 from scope_sr.engine.runtimes import NAMES, Runtime, available, made
 
-__all__ = ["NAMES", "Band", "Engine", "Runtime", "available", "chosen", "made"]
+__all__ = [
+    "NAMES",
+    "Band",
+    "Engine",
+    "Runtime",
+    "available",
+    "card_of",
+    "chosen",
+    "made",
+    "sha256_of",
+]

@@ -14,11 +14,21 @@ from numpy.typing import NDArray
 
 from scope_sr.engine.runtimes import Runtime
 from scope_sr.engine.tiles import Tile, bands, batches
+from scope_sr.errors import ScopeSRError
 from scope_sr.modelfile import Card
 
 Picture = NDArray[np.uint8]
 Region = Callable[[slice, slice], Picture]
 Tell = Callable[[str], None]
+
+# Of allocators that raise a plain RuntimeError: MPS, the processor in torch, and in OpenVINO
+NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "bad alloc",
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class Engine:
             found[band.top : band.top + len(band.pixels)] = band.pixels
         return found
 
-    def bands(self, region: Region, shape: tuple[int, int]) -> Iterator[Band]:
+    def bands(self, region: Region, shape: tuple[int, int], start: int = 0) -> Iterator[Band]:
         """Run a picture that is read part by part; give the result from the top, band by band.
 
         Parameters
@@ -75,16 +85,32 @@ class Engine:
             Gives the pixels ``(rows, columns, 3)`` of two slices.
         shape
             Rows and columns of the picture.
+        start
+            Row of the result to go on with. What lies above is not computed, but for the rest of a
+            band that begins above it.
+
+        Raises
+        ------
+        ValueError
+            The result has no such row to go on with.
+        ScopeSRError
+            The memory does not even hold the smallest window.
         """
         scale = self.card.scale
+        if not 0 <= start <= scale * shape[0]:
+            msg = f"start = {start}, but the result has {scale * shape[0]} rows"
+            raise ValueError(msg)
         for band in self.plan(shape):
-            first = band[0].core(scale)[0]
-            found = np.empty((first.stop - first.start, scale * shape[1], 3), np.uint8)
+            rows = band[0].core(scale)[0]
+            if rows.stop <= start:
+                continue
+            found = np.empty((rows.stop - rows.start, scale * shape[1], 3), np.uint8)
             for group in batches(band, self.batch):
                 results = self._run(np.stack([region(*tile.window) for tile in group]))
                 for tile, result in zip(group, results, strict=True):
                     found[:, tile.core(scale)[1]] = result[tile.kept(scale)]
-            yield Band(first.start, found)
+            top = max(rows.start, start)
+            yield Band(top, found[top - rows.start :])
 
     def plan(self, shape: tuple[int, int]) -> tuple[tuple[Tile, ...], ...]:
         """Divide a picture into bands of tiles."""
@@ -97,24 +123,53 @@ class Engine:
         """
         if max(pictures.shape[1:3]) > self.window_px:
             return np.stack([self(picture) for picture in pictures])
+        if len(pictures) > self.batch:
+            groups = np.split(pictures, range(self.batch, len(pictures), self.batch))
+            return np.concatenate([self._run(group) for group in groups])
         try:
             return self.runtime.run(pictures)
-        except torch.OutOfMemoryError:
-            self._give_way()
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        self._give_way()
         return self._run(pictures)
 
     def _give_way(self) -> None:
-        """Take half as much at a time; the processor where that leaves nothing."""
-        halo, multiple = self.card.halo_px, self.card.multiple_px
+        """Take half as much at a time; the processor where that leaves nothing.
+
+        Raises
+        ------
+        ScopeSRError
+            There is nothing left to give.
+        """
+        name, halo, multiple = self.runtime.name, self.card.halo_px, self.card.multiple_px
         half = self.window_px // 2 // multiple * multiple
         if self.batch > 1:
             self.batch //= 2
-            self.tell(f"{self.runtime.name}: out of memory; going on with {self.batch} at a time")
+            self.tell(f"{name}: out of memory; going on with batches of {self.batch}")
         elif half > 2 * halo:
             self.window_px = half
-            self.tell(f"{self.runtime.name}: out of memory; going on with tiles of {half} px")
+            self.tell(f"{name}: out of memory; going on with tiles of {half} px")
         elif self.fallback:
-            self.tell(f"{self.runtime.name}: out of memory even for small tiles; going on without")
             self.runtime, self.fallback = self.fallback(), None
+            self.tell(f"{name}: out of memory; going on with {self.runtime.name}")
         else:
-            raise MemoryError
+            msg = (
+                f"{self.card.name}: the memory does not even hold a tile of {self.window_px} px"
+                f" ({name}); end other programs, or take a smaller model"
+            )
+            raise ScopeSRError(msg)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Say whether a runtime failed because the memory, its own or the computer's, ended.
+
+    >>> out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 8.88 GB)"))
+    True
+    >>> out_of_memory(RuntimeError("expected scalar type Half but found Float"))
+    False
+    """
+    words = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        phrase in words for phrase in NO_MEMORY
+    )

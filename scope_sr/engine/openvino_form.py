@@ -28,12 +28,15 @@ def needed(package: str, extra: str) -> Any:
     Raises
     ------
     InputError
-        It is not installed.
+        It is not installed, or not whole.
     """
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        msg = f'{package} is not installed: python -m pip install "scope-sr[{extra}]"'
+        msg = (
+            f"{package} is not installed, or not whole ({error}):"
+            f' python -m pip install "scope-sr[{extra}]"'
+        )
         raise InputError(msg) from error
 
 

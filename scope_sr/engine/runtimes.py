@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scope_sr.engine.openvino_form import compiled, converted
+from scope_sr.engine.opening import is_form, read_form, ready
+from scope_sr.engine.openvino_form import compiled, converted, needed
 from scope_sr.errors import InputError
 from scope_sr.modelfile import Card, Model, load
 
@@ -50,25 +51,56 @@ def available() -> tuple[str, ...]:
     return tuple(name for name in NAMES if found[name])
 
 
+def candidates(model: str | Path) -> tuple[str, ...]:
+    """Name what this computer could compute this model with; an OpenVINO form has one way only."""
+    return ("openvino",) if is_form(model) else available()
+
+
 def made(model: str | Path, name: str) -> Runtime:
     """Make a model ready.
+
+    Parameters
+    ----------
+    model
+        Name, model file, or OpenVINO form (``.xml``).
 
     Raises
     ------
     InputError
-        There is no such model, or this computer cannot compute in that way.
+        There is no such model, or this computer cannot compute it in that way.
     """
-    if name not in NAMES:
-        msg = f"{name}: no runtime of that name; there are {', '.join(NAMES)}"
-        raise InputError(msg)
+    _refuse(model, name)
+    if is_form(model):
+        form = read_form(model)
+        return Runtime(name, form.card, ready(form))
     if name == "openvino":
         found = load(model)
         return Runtime(name, found.card, compiled(converted(found.graph)))
     return on_torch(load(model, name, half=name != "cpu"))
 
 
+def _refuse(model: str | Path, name: str) -> None:
+    if name not in NAMES:
+        msg = f"{name}: no runtime of that name; there are {', '.join(NAMES)}"
+        raise InputError(msg)
+    if is_form(model) and name != "openvino":
+        msg = (
+            f"{model}: an OpenVINO form runs in openvino, not in {name}; name that, or give the"
+            " model file it was exported from"
+        )
+        raise InputError(msg)
+    if name == "openvino":
+        needed("openvino", "openvino")
+    elif name not in available():
+        msg = f"{name}: this computer has none; there are {', '.join(available())}"
+        raise InputError(msg)
+
+
 def on_torch(model: Model) -> Runtime:
-    """Run the graph of a model file where it lies."""
+    """Run the graph of a model file where it lies.
+
+    It permutes the picture, so that it lies in memory as channels-last all through the network.
+    """
 
     def run(pictures: Pictures) -> Pictures:
         with torch.inference_mode():

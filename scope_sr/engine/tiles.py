@@ -92,11 +92,34 @@ def spans(length: int, window: int, halo: int, multiple: int = 1) -> tuple[Span,
     )
 
 
+def evened(length: int, window: int, halo: int, multiple: int = 1) -> int:
+    """Give the smallest window that divides a side into no more tiles than `window` does.
+
+    Windows overlap by two halos at least. Were they as large as allowed, the last ones would
+    overlap by much more, and what is looked at twice is computed twice.
+
+    Examples
+    --------
+    >>> evened(2048, 1024, 112, 16), evened(1000, 1024, 112, 16)
+    (832, 1024)
+    """
+    if length <= window:
+        return window
+    tiles = -(-(length - window) // (window - 2 * halo)) + 1
+    least = -(-(length + 2 * halo * (tiles - 1)) // tiles)
+    return -(-least // multiple) * multiple
+
+
 def bands(
     shape: tuple[int, int], window: int, halo: int, multiple: int = 1
 ) -> tuple[tuple[Tile, ...], ...]:
-    """Divide a picture into bands of tiles, from the top; those of a band stand side by side."""
-    rows, columns = (spans(side, window, halo, multiple) for side in shape)
+    """Divide a picture into bands of tiles, from the top; those of a band stand side by side.
+
+    Windows are no larger than `window`; see `evened`.
+    """
+    rows, columns = (
+        spans(side, evened(side, window, halo, multiple), halo, multiple) for side in shape
+    )
     return tuple(tuple(Tile(row, column) for column in columns) for row in rows)
 
 

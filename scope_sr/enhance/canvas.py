@@ -104,8 +104,10 @@ class Canvas(Raw):
         self._state = folder / STATE
         self._purpose = {**purpose, "shape": list(shape), "dtype": np.dtype(dtype).name}
         disk.make_folders([folder])
-        self.rows = self._rows_done(folder / PIXELS)
-        super().__init__(folder / PIXELS, shape, dtype, new=not self.rows)
+        super().__init__(folder / PIXELS, shape, dtype, new=False)
+        self.rows = self._rows_done()
+        if not self.rows:
+            self._make()
 
     def put(self, top: int, band: NDArray[Any]) -> None:
         """Put down the next rows; they count when they would survive a power cut."""
@@ -116,10 +118,11 @@ class Canvas(Raw):
         self.rows += len(band)
         disk.store(self._state, json.dumps({**self._purpose, "rows": self.rows}).encode())
 
-    def _rows_done(self, pixels: Path) -> int:
+    def _rows_done(self) -> int:
         try:
             state = json.loads(self._state.read_bytes())
             rows = int(state.pop("rows"))
+            whole = self.path.stat().st_size == self.nbytes
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
             return 0
-        return rows if state == self._purpose and pixels.exists() else 0
+        return rows if state == self._purpose and whole else 0

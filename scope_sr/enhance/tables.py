@@ -1,73 +1,93 @@
-"""Nuclei as tables: CSV for people and spreadsheets, Parquet for programs, GeoJSON for QuPath."""
+"""Nuclei as tables: CSV for people and spreadsheets, Parquet for programs, GeoJSON for QuPath.
+
+Nuclei are taken one after the other: a slide has a million, and more than memory may hold.
+"""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import astuple
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from scope_sr.enhance.measure import COLUMNS, Nucleus, Outline
+from scope_sr.enhance.measure import COLUMNS, Measured, Nucleus, Outline
+from scope_sr.enhance.whole import whole
 
 DECIMALS = 4
-OUTLINE_DECIMALS = 2  # of a pixel
+ROW_GROUP = 65_536
 SPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")  # the same nucleus keeps its name
+PLACES = ("id", "x_um", "y_um")  # not measurements
 
 
-def to_csv(nuclei: Sequence[Nucleus]) -> bytes:
-    """Write a table with a line for each nucleus, after one with the names of the columns.
+def write_csv(path: Path, nuclei: Iterable[Measured]) -> None:
+    """Write a line for each nucleus, after one with the names of the columns.
 
-    >>> to_csv([Nucleus(1, 2.0, 3.0, 40.0, 22.5, 0.5, 0.97, 30.0, 0.41234567)]).decode().split()
-    ['id,x_um,y_um,area_um2,perimeter_um,eccentricity,solidity,orientation_deg,haematoxylin_od',
-    '1,2.0,3.0,40.0,22.5,0.5,0.97,30.0,0.4123']
+    Numbers have four decimals; `on_edge` is 0 or 1.
+
+    Raises
+    ------
+    OSError
+        The system refused; nothing stands under `path`. So it is with the other tables.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(_rounded(nucleus) for nucleus in nuclei)
-    return text.getvalue().encode()
+    with whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        table.writerows(_rounded(nucleus).values() for nucleus, _ in nuclei)
 
 
-def to_parquet(nuclei: Sequence[Nucleus]) -> bytes:
+def write_parquet(path: Path, nuclei: Iterable[Measured]) -> None:
     """Write the same table for pandas, polars, R and DuckDB, nothing rounded."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = list(zip(*map(astuple, nuclei), strict=True)) or [()] * len(COLUMNS)
-    types = [pa.int64() if name == "id" else pa.float64() for name in COLUMNS]
-    arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(arrays, names=list(COLUMNS)), buffer)
-    return buffer.getvalue()
+    kinds = {"id": pa.int64(), "on_edge": pa.bool_()}
+    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in COLUMNS])
+    rows = (astuple(nucleus) for nucleus, _ in nuclei)
+    with whole(path) as part, pq.ParquetWriter(part, schema) as file:
+        while group := list(islice(rows, ROW_GROUP)):
+            columns = zip(*group, strict=True)
+            arrays = [pa.array(c, kind) for c, kind in zip(columns, schema.types, strict=True)]
+            file.write_table(pa.table(arrays, schema=schema))
 
 
-def to_geojson(found: Iterable[tuple[Nucleus, Outline]], name: str) -> bytes:
+def write_geojson(path: Path, nuclei: Iterable[Measured], name: str) -> None:
     """Write outlines as detections that QuPath imports, in pixels of the picture `name`."""
-    features = [_feature(nucleus, outline, name) for nucleus, outline in found]
-    return json.dumps({"type": "FeatureCollection", "features": features}).encode()
+    with whole(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        file.write('{"type":"FeatureCollection","features":[')
+        for number, (nucleus, outline) in enumerate(nuclei):
+            file.write(",\n" if number else "\n")
+            file.write(json.dumps(_feature(nucleus, outline, name), separators=(",", ":")))
+        file.write("\n]}\n")
 
 
 def _feature(nucleus: Nucleus, outline: Outline, name: str) -> dict[str, Any]:
-    ring = [
-        [round(float(x), OUTLINE_DECIMALS), round(float(y), OUTLINE_DECIMALS)] for x, y in outline
-    ]
-    measures = dict(zip(COLUMNS[3:], _rounded(nucleus)[3:], strict=True))
+    measurements = {key: value for key, value in _rounded(nucleus).items() if key not in PLACES}
     return {
         "type": "Feature",
         "id": str(uuid.uuid5(SPACE, f"{name}/{nucleus.id}")),
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "geometry": {"type": "Polygon", "coordinates": [outline.tolist()]},
         "properties": {
             "objectType": "detection",
             "name": f"nucleus {nucleus.id}",
-            "measurements": measures,
+            "measurements": measurements,
         },
     }
 
 
-def _rounded(nucleus: Nucleus) -> tuple[Any, ...]:
-    return tuple(
-        round(value, DECIMALS) if isinstance(value, float) else value for value in astuple(nucleus)
-    )
+def _rounded(nucleus: Nucleus) -> dict[str, int | float]:
+    """Name the values as they are written for people; of yes and no, 1 and 0.
+
+    >>> _rounded(Nucleus(7, 2.0, 3.0, 40.0, 22.5, 0.5, 0.97, 30.0, 0.41234567, True))
+    {'id': 7, 'x_um': 2.0, 'y_um': 3.0, 'area_um2': 40.0, 'perimeter_um': 22.5,
+     'eccentricity': 0.5, 'solidity': 0.97, 'orientation_deg': 30.0, 'haematoxylin_od': 0.4123,
+     'on_edge': 1}
+    """
+    values = zip(COLUMNS, astuple(nucleus), strict=True)
+    return {
+        name: round(value, DECIMALS) if isinstance(value, float) else int(value)
+        for name, value in values
+    }

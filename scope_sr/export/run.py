@@ -14,6 +14,7 @@ from torch import nn
 
 from scope_sr.config import reason
 from scope_sr.disk import remove, store
+from scope_sr.engine.opening import card_beside
 from scope_sr.engine.openvino_form import converted, needed, quantised
 from scope_sr.errors import InputError
 from scope_sr.export import forms
@@ -167,15 +168,6 @@ def _compared(graph: nn.Module, run: Run, out: Path) -> int:
         )
         raise InputError(msg)
     return levels
-
-
-def card_beside(out: Path) -> Path:
-    """Name the file that holds the card of ONNX or OpenVINO; both may lie in one folder.
-
-    >>> card_beside(Path("x2.onnx")).name
-    'x2.onnx.json'
-    """
-    return out.with_name(out.name + ".json")
 
 
 def _files(form: Form, out: Path) -> tuple[Path, ...]:

@@ -8,6 +8,7 @@ A shift d (x right, y down, in px) means: what stands at u in `fixed` stands at 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -76,7 +77,9 @@ def whitened(plane: NDArray) -> Floats:
     return np.asarray(edges - edges.mean(), np.float32)
 
 
-def wide_shift(fixed: NDArray, moving: NDArray) -> tuple[NDArray[np.float64], float]:
+def wide_shift(
+    fixed: NDArray, moving: NDArray, near_px: NDArray | None = None, reach_px: float = math.inf
+) -> tuple[NDArray[np.float64], float]:
     """Find the shift between two pictures of overlapping tissue, however large.
 
     Correlates every overlap of at least an eighth of the area and takes the likest one, to a
@@ -86,6 +89,9 @@ def wide_shift(fixed: NDArray, moving: NDArray) -> tuple[NDArray[np.float64], fl
     ----------
     fixed, moving
         ``(row, column)`` planes of one size.
+    near_px, reach_px
+        ``(2,)`` the shift expected, and how far from it in x and in y one is looked for; any
+        without.
 
     Returns
     -------
@@ -95,6 +101,10 @@ def wide_shift(fixed: NDArray, moving: NDArray) -> tuple[NDArray[np.float64], fl
         Normalised correlation of the overlap, 0..1; below 0.2 they show nothing in common.
     """
     surface = _overlap_correlation(whitened(fixed), whitened(moving))
+    if near_px is not None:
+        y, x = (np.arange(size) - (size - 1) // 2 for size in surface.shape)
+        beyond = np.abs(y - near_px[1])[:, None] > reach_px
+        surface[beyond | (np.abs(x - near_px[0]) > reach_px)] = 0.0
     row, column = np.unravel_index(int(np.argmax(surface)), surface.shape)
     shift = np.array([column, row]) - (np.array(surface.shape[::-1]) - 1) // 2
     likeness = float(surface[row, column])

@@ -165,9 +165,7 @@ def _stored(path: Path) -> Stored:
         raise fault(path, f"cannot be read ({reason(error)}); check it is there") from error
     if not start:
         raise fault(path, "is empty; copy it again")
-    # Pillow, too, halves 16 bits, where a PNG has more than one channel.
-    if start.startswith(PNG_START) and start[24:25] == b"\x10" and start[25:26] != b"\0":
-        raise fault(path, "has 16 bits per channel in colour; save it in 8 bits, masks in grey")
+    refuse_deep_color(path, start)
     try:
         stored = _tiff(path) if start[:4] in TIFF_STARTS else _picture(path)
     except Image.DecompressionBombError as error:
@@ -176,6 +174,18 @@ def _stored(path: Path) -> Stored:
         text = f"not a readable image ({reason(error)[:80]}); copy it again, or save it as PNG"
         raise fault(path, text) from error
     return stored
+
+
+def refuse_deep_color(path: Path, start: bytes) -> None:
+    """Refuse a PNG of 16 bits and colour by the first 26 bytes: Pillow, too, halves its bits.
+
+    Raises
+    ------
+    InputError
+        It is one.
+    """
+    if start.startswith(PNG_START) and start[24:25] == b"\x10" and start[25:26] != b"\0":
+        raise fault(path, "has 16 bits per channel in colour; save it in 8 bits, masks in grey")
 
 
 def _picture(path: Path) -> Stored:

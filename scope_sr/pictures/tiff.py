@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import struct
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from scope_sr.config import reason
-from scope_sr.errors import InputError
 from scope_sr.pictures.boxes import Box, paste
+from scope_sr.pictures.files import DAMAGED, fault
+from scope_sr.pictures.whole import ON_WHITE, PALETTE, Alpha
 
+# What it finds odd in a file it would print; what matters of it comes as an error
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 CACHE_BYTES = 128 * 2**20
 # One compressed block is decoded as a whole; a larger one would not fit beside everything else.
 LARGEST_BLOCK_BYTES = 2**30
-# What tifffile, imagecodecs and struct raise on damaged files. tifffile asserts nothing and knows
-# no common base class; imagecodecs' errors are RuntimeErrors.
-DAMAGED = (
-    OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError,
-    ArithmeticError, AssertionError, MemoryError, struct.error,
-)  # fmt: skip
+SPARE = "the last channel, of which the file says nothing, left out"
+JPEG_2000_YCC = 33003  # Aperio's; what comes out of the decoder is not yet RGB
+ALPHAS: dict[int, Alpha] = {1: "premultiplied", 2: "straight"}
 JPEG_FAMILY = {6, 7, 33005, 34933, 34934, 50002, 52546}
-MICRONS = {"µm": 1.0, "μm": 1.0, "um": 1.0, "&#181;m": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
+MICRONS = {
+    "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "&#181;m": 1.0, "\\u00B5m": 1.0,
+    "nm": 1e-3, "mm": 1e3, "cm": 1e4,
+}  # fmt: skip
+CENTIMETER = 3  # as ResolutionUnit
+LIKELY_UM = 0.05, 20.0  # a microscope's; 600 dots per inch of a printer are 42 µm
 PHOTOMETRIC = {0: "white is 0", 1: "black is 0", 2: "RGB", 3: "palette", 6: "YCbCr"}
-
-
-def fault(path: Path, text: str) -> InputError:
-    """Say in one line which file cannot be used, why, and the way out."""
-    return InputError(" ".join(f"{path}: {text}".split()))
 
 
 class TiffPixels:
@@ -52,8 +53,14 @@ class TiffPixels:
         Whether 0 is white.
     palette
         (256 or 65536, 3) uint8 colours, or None.
+    alpha
+        How the last sample makes transparent; empty where there is none, or nobody knows.
     stated_um
         µm per pixel in x and y according to OME or Aperio metadata, or None.
+    resolution_um
+        The same according to the tags of the resolution, where they were not written for a printer.
+    notes
+        What :func:`scope_sr.pictures.whole.to_rgb` makes of it, and what to beware of, in words.
 
     Raises
     ------
@@ -73,8 +80,9 @@ class TiffPixels:
                 self._byte_order = tiff.byteorder
                 self._mapped = bool(page.is_memmappable)
                 self.stated_um = _stated_um(tiff.ome_metadata, page.description)
+                self.resolution_um = _resolution_um(page)
                 self._refuse_strange(page)
-                self._refuse_cut_short(tiff.filehandle.size)
+                self._refuse_cut_short(page, tiff.filehandle.size)
                 self._set_colors(page)
         except DAMAGED as error:
             raise fault(path, f"not a readable TIFF ({reason(error)}); save it again") from error
@@ -85,14 +93,18 @@ class TiffPixels:
         kind = int(page.photometric)
         if page.dtype is None or kind not in PHOTOMETRIC or page.imagedepth != 1:
             raise fault(self.path, "its colours are neither grey nor RGB; save it as RGB")
-        if kind == 6 and page.compression not in JPEG_FAMILY:
+        if kind == 6 and page.compression not in {*JPEG_FAMILY, JPEG_2000_YCC}:
             raise fault(self.path, "YCbCr colours without JPEG are not read; save it as RGB")
         if page.samplesperpixel not in ((3, 4) if kind in {2, 6} else (1, 2)):
             raise fault(self.path, f"has {page.samplesperpixel} channels; save it as grey or RGB")
         if 0 in page.shape:
             raise fault(self.path, "is an image without pixels; save it again")
 
-    def _refuse_cut_short(self, size: int) -> None:
+    def _refuse_cut_short(self, page: tifffile.TiffPage, size: int) -> None:
+        self._empty = sum(count == 0 for count in self._counts)
+        if self._empty and not page.is_tiled:
+            text = f"{self._empty} of its {len(self._counts)} strips were never written"
+            raise fault(self.path, f"{text}; save it again")
         end = max(start + n for start, n in zip(self._offsets, self._counts, strict=True))
         if end > size:
             raise fault(self.path, f"is cut short, {end - size} bytes are missing; copy it again")
@@ -104,6 +116,15 @@ class TiffPixels:
         self.inverted = int(page.photometric) == 0
         colors = page.colormap if int(page.photometric) == 3 else None
         self.palette = None if colors is None else (np.asarray(colors).T >> 8).astype(np.uint8)
+        self.alpha: Alpha = ALPHAS.get(page.extrasamples[-1], "") if page.extrasamples else ""
+        self._convert = int(page.compression) == JPEG_2000_YCC
+        notes = {
+            PALETTE: self.palette is not None,
+            ON_WHITE: bool(self.alpha),
+            SPARE: self.samples in {2, 4} and not self.alpha,
+            f"{self._empty} of its {len(self._counts)} tiles are empty, shown white": self._empty,
+        }
+        self.notes = tuple(note for note, holds in notes.items() if holds)
 
     def _set_grid(self, page: tifffile.TiffPage) -> None:
         """Note the size of the blocks and how many lie side by side."""
@@ -182,6 +203,8 @@ class TiffPixels:
             data, index, jpegtables=self._tables, jpegheader=self._header
         )[0]
         block: NDArray = np.asarray(decoded)[0]
+        if self._convert:
+            return np.asarray(Image.fromarray(block, "YCbCr").convert("RGB"))
         return block
 
 
@@ -211,3 +234,17 @@ def _stated_um(ome: str | None, description: str) -> tuple[float, float] | None:
             return None
         found.append(float(size[1]) * factor)
     return found[0], found[1]
+
+
+def _resolution_um(page: tifffile.TiffPage) -> tuple[float, float] | None:
+    """Read µm per pixel from the tags of the resolution, as ImageJ or in pixels per cm."""
+    tags = [page.tags.valueof(name) for name in ("XResolution", "YResolution", "ResolutionUnit")]
+    unit = re.search(r"^unit=(\S+)", page.description, re.MULTILINE)
+    if page.description.startswith("ImageJ=") and unit:
+        factor = MICRONS.get(unit[1])
+    else:
+        factor = MICRONS["cm"] if tags[2] == CENTIMETER else None
+    if factor is None or tags[0] is None or tags[1] is None:
+        return None
+    x_um, y_um = (factor * below / above if above else 0.0 for above, below in tags[:2])
+    return (x_um, y_um) if all(LIKELY_UM[0] <= um <= LIKELY_UM[1] for um in (x_um, y_um)) else None

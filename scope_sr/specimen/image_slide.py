@@ -2,57 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageMode
 
 from scope_sr.config import reason
 from scope_sr.errors import InputError
 from scope_sr.pictures.boxes import Box
-from scope_sr.pictures.tiff import DAMAGED, TiffPixels, fault
+from scope_sr.pictures.files import TIFF_STARTS, fault
+from scope_sr.pictures.tiff import TiffPixels
+from scope_sr.pictures.whole import Pixels, WholeImage, to_rgb
 
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # More than this between rig file and metadata is another objective, not rounding.
 UM_TOLERANCE = 0.02
 GREATEST_LABEL = 2**31 - 1
-
-
-class WholeImage:
-    """An image that Pillow reads, held in memory; the twin of `TiffPixels`."""
-
-    inverted: bool = False
-    palette: NDArray[np.uint8] | None = None
-    stated_um: tuple[float, float] | None = None
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            with warnings.catch_warnings():
-                # Pillow warns from 89 and refuses from 179 megapixels. A slide of 100 is no attack;
-                # beyond 179 a tiled TIFF is the better file anyway.
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                with Image.open(path) as image:
-                    self._pixels = _samples(path, image)
-        except Image.DecompressionBombError as error:
-            text = "has more than 179 megapixels, too many to hold whole; save it as a tiled TIFF"
-            raise fault(path, text) from error
-        except (*DAMAGED, SyntaxError, EOFError) as error:
-            raise fault(path, "not a readable image (damaged or cut short?); save it again as "
-                        "TIFF, PNG or JPEG") from error  # fmt: skip
-        self.height, self.width, self.samples = self._pixels.shape
-        self.dtype = self._pixels.dtype
-        self.white = 65535 if self.dtype.itemsize > 1 else 255
-
-    def read(self, window: Box) -> NDArray:
-        """Read a window inside the image: (height, width, samples), as stored."""
-        whole = Box(0, 0, self.width, self.height)
-        return np.asarray(self._pixels[window.slices(whole)])
-
-
-Pixels = TiffPixels | WholeImage
 
 
 class ImageSlide:
@@ -128,39 +92,6 @@ def open_pixels(path: Path, key: str) -> Pixels:
     if not start:
         raise fault(path, f"is empty; correct specimen.{key}")
     return TiffPixels(path) if start in TIFF_STARTS else WholeImage(path)
-
-
-def to_rgb(stored: NDArray, pixels: Pixels) -> NDArray[np.uint8]:
-    """Turn samples as stored, (H, W, 1 to 4), into 8-bit RGB on white; (H, W, 3)."""
-    if pixels.palette is not None:
-        indices = np.minimum(stored[:, :, 0], len(pixels.palette) - 1)
-        return np.asarray(pixels.palette[indices])
-    levels = stored
-    if pixels.white != 255:
-        levels = np.rint(stored * (255.0 / pixels.white)).astype(np.uint8)
-    color = levels[:, :, : 3 if pixels.samples >= 3 else 1]
-    if pixels.inverted:
-        color = 255 - color
-    if pixels.samples in {2, 4}:
-        opacity = levels[:, :, -1:] / 255.0
-        color = np.rint(color * opacity + 255.0 * (1.0 - opacity)).astype(np.uint8)
-    rgb: NDArray[np.uint8] = np.broadcast_to(color, (*color.shape[:2], 3))
-    return rgb
-
-
-def _samples(path: Path, image: Image.Image) -> NDArray:
-    """Decode to (H, W, samples): grey, RGB or RGBA of 8 bits, or whole numbers of up to 32."""
-    if image.mode == "P" and "transparency" not in image.info:
-        image = image.convert("RGB")
-    elif image.mode in {"P", "PA", "LA", "La", "RGBa"} or "transparency" in image.info:
-        image = image.convert("RGBA")
-    if image.mode in {"1", "F", "CMYK", "LAB", "HSV"}:
-        description = f"{image.mode}, {ImageMode.getmode(image.mode).basemode}"
-        raise fault(path, f"its pixels are of kind {description}; save it as 8-bit RGB")
-    if image.mode == "YCbCr":
-        image = image.convert("RGB")
-    pixels = np.asarray(image)
-    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def _refuse_other_scale(pixels: Pixels, um_per_px: float) -> None:
