@@ -111,7 +111,9 @@ def main() -> None:
         if kill:
             peaks.append(watched(begun(slide, model, out), side, state))
             print(f"killed at row {rows_done(state)} of {2 * side}", flush=True)
-        peaks.append(watched(begun(slide, model, out, *(["--resume"] if kill else [])), None, state))
+        peaks.append(
+            watched(begun(slide, model, out, *(["--resume"] if kill else [])), None, state)
+        )
         rows.append((name, time.monotonic() - begin, max(peaks)))
     files = [folder / name / "slide.sr.ome.tif" for name in ("at-a-stretch", "killed-and-resumed")]
     print("\n| | s | peak, MiB |\n|---|---|---|")

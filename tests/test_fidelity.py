@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scope_sr.imaging.fidelity import REACH_PX, disagreement
+from scope_sr.imaging.fidelity import REACH_PX, disagreement, sharper_by_px
 
 
 def picture(rows: int, columns: int, seed: int = 1) -> np.ndarray:
@@ -67,3 +67,16 @@ def test_bands_say_what_the_whole_says(rows: int, columns: int, band: int, scale
         first, last = max(0, top - REACH_PX), min(rows, bottom + REACH_PX)
         part = disagreement(low[first:last], fine[scale * first : scale * last])
         np.testing.assert_allclose(part[top - first : bottom - first], whole[top:bottom], atol=1e-3)
+
+
+@pytest.mark.parametrize("sigma_px", [0.0, 0.7, 1.2])
+def test_what_is_only_sharper_does_not_disagree(sigma_px: float) -> None:
+    sharp = picture(120, 120, 5)
+    low = cv2.GaussianBlur(sharp, (0, 0), sigma_px) if sigma_px else sharp
+    pair = (low, enlarged(sharp, 2))
+    found = sharper_by_px([pair])
+    assert found == pytest.approx(sigma_px, abs=0.15)
+    left = disagreement(*pair, found).mean()
+    assert left < 0.5
+    if sigma_px:
+        assert disagreement(*pair).mean() > 5 * left

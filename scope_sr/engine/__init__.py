@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scope_sr.engine.choosing import chosen
+from scope_sr.engine.choosing import chosen, refuse_runtime
 from scope_sr.engine.engine import Band, Engine
 from scope_sr.engine.opening import card_of, sha256_of
 from scope_sr.engine.runtimes import NAMES, Runtime, available, made
@@ -16,5 +16,6 @@ __all__ = [
     "card_of",
     "chosen",
     "made",
+    "refuse_runtime",
     "sha256_of",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from scope_sr.engine.engine import Engine
 from scope_sr.engine.opening import card_of
-from scope_sr.engine.runtimes import Runtime, candidates, made
+from scope_sr.engine.runtimes import Runtime, candidates, made, refuse
 from scope_sr.errors import InputError
 from scope_sr.modelfile import Card
 
@@ -79,6 +79,17 @@ def chosen(
         fallback=(lambda: made(model, "cpu")) if gpu else None,
         tell=tell,
     )
+
+
+def refuse_runtime(model: str | Path, wanted: str = "auto") -> None:
+    """Refuse what `chosen` could not compute with, before anything is loaded or written.
+
+    Raises
+    ------
+    InputError
+        In one line, with the way out.
+    """
+    refuse(model, candidates(model)[-1] if wanted == "auto" else wanted)
 
 
 def fastest(model: str | Path, tell: Tell) -> tuple[Runtime, str]:

@@ -69,7 +69,7 @@ def made(model: str | Path, name: str) -> Runtime:
     InputError
         There is no such model, or this computer cannot compute it in that way.
     """
-    _refuse(model, name)
+    refuse(model, name)
     if is_form(model):
         form = read_form(model)
         return Runtime(name, form.card, ready(form))
@@ -79,7 +79,14 @@ def made(model: str | Path, name: str) -> Runtime:
     return on_torch(load(model, name, half=name != "cpu"))
 
 
-def _refuse(model: str | Path, name: str) -> None:
+def refuse(model: str | Path, name: str) -> None:
+    """Refuse a runtime that this computer or this model does not have; nothing is loaded for it.
+
+    Raises
+    ------
+    InputError
+        In one line, with the way out.
+    """
     if name not in NAMES:
         msg = f"{name}: no runtime of that name; there are {', '.join(NAMES)}"
         raise InputError(msg)

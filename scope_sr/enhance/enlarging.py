@@ -14,10 +14,11 @@ from scope_sr.engine import Engine
 from scope_sr.enhance.canvas import Canvas, Pixels, Raw
 from scope_sr.enhance.mosaic import Mosaic
 from scope_sr.enhance.slide import Slide
-from scope_sr.imaging.fidelity import REACH_PX, disagreement
+from scope_sr.imaging.fidelity import REACH_PX, disagreement, sharper_by_px
 from scope_sr.imaging.stitching import composed
 
 BAND_ROWS = 512  # of what is put together or compared at a time
+SAMPLES, SAMPLE_PX = 4, 256  # parts a side, of a picture; fields of a session
 
 Tell = Callable[[str, int, int], None]
 Purpose = dict[str, Any]
@@ -99,32 +100,48 @@ def fields_of(
     return [Part(canvas, number * rows, rows) for number in range(count)]
 
 
-def disagreement_of_slide(slide: Slide, enhanced: Pixels, work: Path, tell: Tell) -> Raw:
-    """Map how far an enhanced picture, made small again, is from what it was made of."""
+def disagreement_of_slide(
+    slide: Slide, enhanced: Pixels, work: Path, tell: Tell
+) -> tuple[Raw, float]:
+    """Map how far an enhanced picture, made small again, is from what it was made of.
+
+    Returns
+    -------
+    The map, and by how much blur the picture was made sharper; see
+    :func:`scope_sr.imaging.fidelity.disagreement`.
+    """
     scale = enhanced.shape[0] // slide.shape[0]
     rows, columns = slide.shape
+    pairs = [
+        (slide.region(y, x), enhanced[enlarged(y, scale), enlarged(x, scale)])
+        for y, x in windows(slide.shape)
+    ]
+    sharper_px = sharper_by_px(pairs)
     found = Raw(work / "fidelity.raw", (rows, columns), np.float32, new=True)
     for top in range(0, rows, BAND_ROWS):
         bottom = min(top + BAND_ROWS, rows)
-        first, last = max(0, top - REACH_PX), min(rows, bottom + REACH_PX)
+        around = slice(max(0, top - REACH_PX), min(rows, bottom + REACH_PX))
         seen = disagreement(
-            slide.region(slice(first, last), slice(0, columns)),
-            enhanced[scale * first : scale * last, 0 : scale * columns],
+            slide.region(around, slice(0, columns)),
+            enhanced[enlarged(around, scale), :],
+            sharper_px,
         )
-        found[top:bottom, 0:columns] = seen[top - first : bottom - first]
+        found[top:bottom, 0:columns] = seen[top - around.start : bottom - around.start]
         tell("comparing", bottom, rows)
-    return found
+    return found, sharper_px
 
 
 def disagreement_of_mosaic(
     mosaic: Mosaic, engine: Engine, work: Path, purpose: Purpose, tell: Tell
-) -> Raw:
+) -> tuple[Raw, float]:
     """Map the same of a session: field by field, put together as the fields are."""
     fields = fields_of(mosaic, engine, work, purpose, lambda *_: None)
     rows, columns = mosaic.field_px
+    chosen = np.linspace(0, len(fields) - 1, min(SAMPLES, len(fields))).round().astype(int)
+    sharper_px = sharper_by_px([(mosaic.field(mosaic.names[n]), fields[n][:, :]) for n in chosen])
     maps = Raw(work / "maps.raw", (len(fields) * rows, columns, 1), np.float32, new=True)
     for number, (name, field) in enumerate(zip(mosaic.names, fields, strict=True)):
-        seen = disagreement(mosaic.field(name), field[:, :])
+        seen = disagreement(mosaic.field(name), field[:, :], sharper_px)
         maps[number * rows : (number + 1) * rows, :] = seen[..., None]
         tell("comparing", number + 1, len(fields))
     shape, corners = mosaic.shape(1), mosaic.corners(1)
@@ -133,4 +150,25 @@ def disagreement_of_mosaic(
     for top in range(0, shape[0], BAND_ROWS):
         band = slice(top, min(top + BAND_ROWS, shape[0]))
         found[band, :] = composed(parts, corners, shape, band)[..., 0]
-    return found
+    return found, sharper_px
+
+
+def enlarged(part: slice, scale: int) -> slice:
+    """Give the pixels of the enhanced picture that stand in the place of some of the input.
+
+    >>> enlarged(slice(3, 5), 2)
+    slice(6, 10, None)
+    """
+    return slice(scale * part.start, scale * part.stop)
+
+
+def windows(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Choose parts from all over a picture, row by row, `SAMPLES` by `SAMPLES`."""
+    starts = [
+        np.linspace(0, side - min(SAMPLE_PX, side), SAMPLES).round().astype(int) for side in shape
+    ]
+    rows, columns = (
+        [slice(int(start), int(start) + min(SAMPLE_PX, side)) for start in along]
+        for along, side in zip(starts, shape, strict=True)
+    )
+    return [(y, x) for y in rows for x in columns]

@@ -35,7 +35,11 @@ class Ledger:
         """Where things lie while they are made."""
         return self.out / WORK
 
-    def begin(self, head: dict[str, Any], entries: Sequence[Entry], *, resume: bool) -> None:
+    def work_of(self, name: str) -> Path:
+        """Give the folder for what is made of one input."""
+        return self.work / "inputs" / name
+
+    def begin(self, head: dict[str, Any], entries: Sequence[Entry], *, resume: bool) -> list[str]:
         """Begin a run, or go on with the one that is there.
 
         Parameters
@@ -44,6 +48,11 @@ class Ledger:
             What all inputs are made with; must be the same when going on, but for the runtime.
         entries
             One for each input, waiting or failed.
+
+        Returns
+        -------
+        list of str
+            Names of the inputs that are to be made.
 
         Raises
         ------
@@ -64,6 +73,7 @@ class Ledger:
         with _told(self.out):
             disk.make_folders([self.out, self.work])
         self._write({"schema": SCHEMA, **head, "runtime": runtime, "inputs": [*merged.values()]})
+        return [name for name, entry in merged.items() if entry["state"] == WAITING]
 
     def read(self) -> dict[str, Any]:
         """Give all of it."""

@@ -18,11 +18,13 @@ from scope_sr.enhance.canvas import Canvas, Pixels, Raw
 from scope_sr.enhance.counting import Counted, counted
 from scope_sr.enhance.enlarging import (
     BAND_ROWS,
+    SAMPLES,
     disagreement_of_mosaic,
     disagreement_of_slide,
     of_mosaic,
     of_slide,
     run_through,
+    windows,
 )
 from scope_sr.enhance.ledger import DONE, Entry, Ledger
 from scope_sr.enhance.mosaic import Mosaic, laid_out
@@ -33,7 +35,6 @@ from scope_sr.imaging.staining import unlike_he
 from scope_sr.session import Session
 from scope_sr.software import NOTICE, this_version
 
-SAMPLES, SAMPLE_PX = 4, 256  # a side, of a picture that is held against H&E
 BINS_PER_LEVEL = 100  # of the histogram of disagreement
 
 Tell = Callable[[str, int, int], None]
@@ -76,7 +77,7 @@ def made(item: Item, tools: Tools, ledger: Ledger, tell: Tell) -> Entry:
         The system refused.
     """
     begin = time.monotonic()
-    work = ledger.work / item.input.name
+    work = ledger.work_of(item.input.name)
     scale = tools.generator.card.scale
     source = _source(item, tell)
     shape_in = source.shape(1) if isinstance(source, Mosaic) else source.shape
@@ -86,9 +87,9 @@ def made(item: Item, tools: Tools, ledger: Ledger, tell: Tell) -> Entry:
     files = {"sr": writer.picture("sr", "enhanced", enhanced, item.um_per_px / scale)}
     fidelity, found = None, None
     if tools.fidelity:
-        apart = _disagreement(source, tools, enhanced, work, purpose, tell)
+        apart, sharper_px = _disagreement(source, tools, enhanced, work, purpose, tell)
         files["fidelity"] = writer.picture("fidelity", "disagreement", apart, item.um_per_px)
-        fidelity = levels_of(apart)
+        fidelity = {**levels_of(apart), "blur_taken_off_px": sharper_px}
     if tools.nuclei:
         nuclei = _nuclei(item, tools, tools.nuclei, enhanced, work, tell)
         files |= writer.nuclei(nuclei, enhanced)
@@ -203,7 +204,7 @@ def _disagreement(
     work: Path,
     purpose: dict[str, Any],
     tell: Tell,
-) -> Raw:
+) -> tuple[Raw, float]:
     if isinstance(source, Mosaic):
         return disagreement_of_mosaic(source, tools.generator, work, purpose, tell)
     return disagreement_of_slide(source, enhanced, work, tell)
@@ -247,15 +248,9 @@ def _samples(source: Slide | Mosaic) -> NDArray[np.uint8]:
     if isinstance(source, Mosaic):
         places = np.linspace(0, len(source.names) - 1, min(SAMPLES, len(source.names)))
         return np.concatenate([source.field(source.names[round(place)]) for place in places])
-    sides = [min(SAMPLE_PX, side) for side in source.shape]
-    rows, columns = (
-        np.linspace(0, whole - side, SAMPLES).round().astype(int)
-        for whole, side in zip(source.shape, sides, strict=True)
-    )
+    parts = [source.region(*window) for window in windows(source.shape)]
     bands = [
-        np.concatenate(
-            [source.region(slice(y, y + sides[0]), slice(x, x + sides[1])) for x in columns], axis=1
-        )
-        for y in rows
+        np.concatenate(parts[first : first + SAMPLES], axis=1)
+        for first in range(0, len(parts), SAMPLES)
     ]
     return np.concatenate(bands)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scope_sr.engine import refuse_runtime
 from scope_sr.enhance.asked import Asked
 from scope_sr.enhance.inputs import Input, inputs, pixel_size, refuse_unfit_nuclei
 from scope_sr.enhance.ledger import FAILED, WAITING, Entry
@@ -86,6 +87,8 @@ def planned(asked: Asked, card: Card, nuclei: Card | None) -> tuple[list[Item], 
         There is none that can be enhanced, or models and inputs do not go together.
     """
     refuse_kinds(asked, card, nuclei)
+    for model in filter(None, (asked.model, asked.nuclei)):
+        refuse_runtime(model, asked.runtime)
     found = [_looked_at(one, asked, card, nuclei) for one in inputs(asked.inputs)]
     items = [one for one in found if isinstance(one, Item)]
     refused = [one for one in found if isinstance(one, Refused)]

@@ -13,7 +13,7 @@ from scope_sr import disk
 from scope_sr.config import reason
 from scope_sr.engine import card_of, chosen, sha256_of
 from scope_sr.enhance.asked import Asked
-from scope_sr.enhance.ledger import DONE, FAILED, PAGE, WAITING, Entry, Ledger
+from scope_sr.enhance.ledger import DONE, FAILED, PAGE, Entry, Ledger
 from scope_sr.enhance.making import Tools, made
 from scope_sr.enhance.page import page
 from scope_sr.enhance.planning import Item, failed, planned
@@ -72,8 +72,10 @@ def enhance(asked: Asked, tell: Tell = lambda *_: None, say: Say = lambda _: Non
     ledger = Ledger(asked.out)
     entries = [item.waiting for item in items] + [item.failed for item in refused]
     with joined() as ranks:
-        ranks.once(lambda: ledger.begin(_head(asked, card, nuclei), entries, resume=asked.resume))
-        todo = _waiting(items, ledger)
+        head = _head(asked, card, nuclei)
+        # told by the first: another that reads it later would find some done, and share otherwise
+        names = ranks.once(lambda: ledger.begin(head, entries, resume=asked.resume))
+        todo = [item for item in items if item.input.name in names]
         if todo:
             tools = _tools(asked, ledger, ranks, say)
             for number, item in enumerate(ranks.share(todo), start=1):
@@ -96,12 +98,6 @@ def _about(model: str, card: Card) -> dict[str, Any]:
     return {"name": card.name, "sha256": sha256_of(model), "card": dataclasses.asdict(card)}
 
 
-def _waiting(items: list[Item], ledger: Ledger) -> list[Item]:
-    """Give the items that are not done; all ranks see the same, for none has begun yet."""
-    states = {entry["name"]: entry["state"] for entry in ledger.read()["inputs"]}
-    return [item for item in items if states[item.input.name] == WAITING]
-
-
 def _tools(asked: Asked, ledger: Ledger, ranks: Ranks, say: Say) -> Tools:
     """Make the models ready; a run that goes on computes with what it was begun with."""
     head = ledger.read()
@@ -121,7 +117,7 @@ def _carry_out(item: Item, tools: Tools, ledger: Ledger, tell: Tell, say: Say) -
     """Make what is asked for of one input; what goes wrong with it is put down."""
     try:
         entry = made(item, tools, ledger, tell)
-        shutil.rmtree(ledger.work / item.input.name, ignore_errors=True)
+        shutil.rmtree(ledger.work_of(item.input.name), ignore_errors=True)
     except ScopeSRError as error:
         entry = failed(item.waiting, str(error))
     except OSError as error:
