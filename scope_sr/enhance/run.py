@@ -117,12 +117,13 @@ def _carry_out(item: Item, tools: Tools, ledger: Ledger, tell: Tell, say: Say) -
     """Make what is asked for of one input; what goes wrong with it is put down."""
     try:
         entry = made(item, tools, ledger, tell)
-        shutil.rmtree(ledger.work_of(item.input.name), ignore_errors=True)
     except ScopeSRError as error:
         entry = failed(item.waiting, str(error))
     except OSError as error:
         entry = failed(item.waiting, f"{error.filename or ledger.out}: {reason(error)}")
     ledger.note(entry)
+    if entry["state"] == DONE:  # only now: stopped in between, all of it would be made again
+        shutil.rmtree(ledger.work_of(item.input.name), ignore_errors=True)
     say(_line(entry))
 
 
