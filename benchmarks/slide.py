@@ -105,7 +105,7 @@ def main() -> None:
     rows = []
     for name, kill in (("at a stretch", False), ("killed and resumed", True)):
         out = folder / name.replace(" ", "-")
-        state = out / ".work" / "slide" / "enhanced" / "state.json"
+        state = out / ".work" / "inputs" / "slide" / "enhanced" / "state.json"
         begin = time.monotonic()
         peaks = []
         if kill:

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,6 +40,25 @@ def store(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             _remove(part)
         raise
+    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a library a name to write under; after the block the file stands under its own.
+
+    Raises
+    ------
+    OSError
+        The system refused; nothing stands under `path` that did not stand there before.
+    """
+    part = path.with_name(path.name + PART)
+    try:
+        yield part
+        sync_file(part)
+        _replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
     _sync_folder(path.parent)
 
 

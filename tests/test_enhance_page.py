@@ -293,7 +293,7 @@ def test_an_overlay_cut_off_leaves_nothing(
     def cut_off(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("scope_sr.enhance.whole.sync_file", cut_off)
+    monkeypatch.setattr("scope_sr.disk.sync_file", cut_off)
     with pytest.raises(OSError, match="No space"):
         overlay.write(tmp_path / "o.png", tissue[1], tissue[0])
     assert [*tmp_path.iterdir()] == []

@@ -20,6 +20,7 @@ from scope_sr.errors import InputError, ScopeSRError
 
 SCHEMA = "scope-sr/enhanced/1"
 JSON, PAGE, WORK = "summary.json", "summary.html", ".work"
+BEGUN = {WORK, JSON + disk.PART}  # all that is left of a run that was stopped as it began
 WAITING, DONE, FAILED = "waiting", "done", "failed"
 Entry = dict[str, Any]
 
@@ -104,11 +105,11 @@ class Ledger:
     def _before(self, *, resume: bool) -> dict[str, Any]:
         """Read the run that is there, if there is one."""
         try:
-            inside = sorted(path.name for path in self.out.iterdir()) if self.out.exists() else []
+            inside = {path.name for path in self.out.iterdir()} if self.out.exists() else set()
         except OSError as error:
             msg = f"--out {self.out}: {reason(error)}; name a folder of its own"
             raise InputError(msg) from error
-        if not inside:
+        if inside <= BEGUN:
             return {}
         found = self._ours()
         if not found:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from scope_sr.disk import whole
 from scope_sr.drawing import rounded
 from scope_sr.enhance.canvas import Pixels
 from scope_sr.enhance.counting import Counted
 from scope_sr.enhance.measure import Outline
 from scope_sr.enhance.reduced import factor_for, reduced
-from scope_sr.enhance.whole import whole
 
 LONGEST_PX = 4096
 FOUND_RGB = (255, 230, 0)  # as in the report of `evaluate`: neither stain is yellow

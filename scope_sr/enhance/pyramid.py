@@ -12,8 +12,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from scope_sr.disk import whole
 from scope_sr.enhance.canvas import Pixels, Raw
-from scope_sr.enhance.whole import whole
 from scope_sr.software import this_version
 
 TILE_PX = 512

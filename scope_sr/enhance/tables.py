@@ -14,8 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from scope_sr.disk import whole
 from scope_sr.enhance.measure import COLUMNS, Measured, Nucleus, Outline
-from scope_sr.enhance.whole import whole
 
 DECIMALS = 4
 ROW_GROUP = 65_536
