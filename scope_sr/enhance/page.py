@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from scope_sr.enhance.page_pictures import histograms, thumbnail
 from scope_sr.enhance.statistics import BINS
+from scope_sr.markup import facts, paragraph, table
 from scope_sr.software import NOTICE
 
 GENERATOR = '<meta name="generator" content="scope-sr enhance">'
@@ -83,9 +84,9 @@ def _page(report: Report, folder: Path) -> Iterator[str]:
     yield "<body>\n<main>"
     yield f"<h1>{escape(title)}</h1>"
     kind, said = _verdict(report)
-    yield _paragraph(f"{SIGNS[kind]} {said}", f"verdict {kind}")
-    yield _paragraph(NOTICE, "notice")
-    yield from _facts([*_head(report)])
+    yield paragraph(f"{SIGNS[kind]} {said}", f"verdict {kind}")
+    yield paragraph(NOTICE, "notice")
+    yield from facts([*_head(report)])
     yield from _failed(report)
     done = [entry for entry in report["inputs"] if entry["state"] == "done"]
     yield from _nuclei(done)
@@ -126,7 +127,7 @@ def _failed(report: Report) -> Iterator[str]:
     rows = [[e["name"], e["error"]] for e in report["inputs"] if e["state"] == "failed"]
     if rows:
         yield "<h2>Failed</h2>"
-        yield from _table(["input", "why"], rows)
+        yield from table(["input", "why"], rows)
 
 
 def _nuclei(done: Sequence[Entry]) -> Iterator[str]:
@@ -135,15 +136,15 @@ def _nuclei(done: Sequence[Entry]) -> Iterator[str]:
         return
     total = sum(entry["nuclei"]["count"] for entry in counted)
     yield "<h2>Nuclei</h2>"
-    yield _paragraph(f"{total:,} in {_some(len(counted), 'picture')}")
+    yield paragraph(f"{total:,} in {_some(len(counted), 'picture')}")
     chart = histograms([entry["nuclei"] for entry in counted])
     alt = "Distributions of area, eccentricity, solidity and haematoxylin"
     yield f'<figure><img alt="{alt}" src="data:image/png;base64,{chart}"></figure>'
     head = ["picture", "nuclei", "cut by the edge", "per mm²", "per mm² of tissue"]
     head += [f"{name}: median" for name in DISTRIBUTIONS.values()]
-    yield from _table(head, [_row(entry) for entry in counted[:MOST_LISTED]])
+    yield from table(head, [_row(entry) for entry in counted[:MOST_LISTED]])
     if len(counted) > MOST_LISTED:
-        yield _paragraph(f"The first {MOST_LISTED} of {len(counted)}; all are in summary.json.")
+        yield paragraph(f"The first {MOST_LISTED} of {len(counted)}; all are in summary.json.")
 
 
 def _row(entry: Entry) -> list[str]:
@@ -180,7 +181,7 @@ def _input(entry: Entry, folder: Path) -> Iterator[str]:
         image = f'<img alt="{escape(entry["name"])}" src="data:image/jpeg;base64,{small}">'
         shown = entry["files"].get("overlay", entry["files"].get("sr", ""))
         yield f'<figure><a href="{quote(shown)}">{image}</a></figure>'
-    yield from _facts([*_about(entry)])
+    yield from facts([*_about(entry)])
     if entry["warnings"]:
         yield '<ul class="beware">'
         yield from (f"<li>! {escape(warning)}</li>" for warning in entry["warnings"])
@@ -241,7 +242,7 @@ def _how(report: Report) -> Iterator[str]:
     for key in ("model", "nuclei_model"):
         if report.get(key):
             yield f"<details><summary>{escape(report[key]['name'])}</summary>"
-            yield from _facts([*_card(report[key]["card"])])
+            yield from facts([*_card(report[key]["card"])])
             yield "</details>"
 
 
@@ -277,23 +278,3 @@ def _some(count: int, what: str) -> str:
     ('1 input', '2 inputs')
     """
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _paragraph(text: str, kind: str = "when") -> str:
-    return f'<p class="{kind}">{escape(text)}</p>'
-
-
-def _facts(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
-    yield '<div class="wide"><table class="head">'
-    for name, value in rows:
-        yield f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
-    yield "</table></div>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield '<div class="wide"><table>\n<tr>'
-    yield "".join(f'<th scope="col">{escape(name)}</th>' for name in head) + "</tr>"
-    for first, *rest in rows:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        yield f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
-    yield "</table></div>"

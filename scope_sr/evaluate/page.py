@@ -20,6 +20,7 @@ from scope_sr.evaluate.words import (
     some,
     with_interval,
 )
+from scope_sr.markup import facts, paragraph, table
 
 GENERATOR = '<meta name="generator" content="scope-sr evaluate">'
 SIGNS = {"ok": "✓", "warn": "!", "fail": "✗"}
@@ -46,12 +47,12 @@ def _page(report: Report, judge: Judge, material: Material, rows: Sequence[Row])
     yield f"<title>{title}</title>\n<style>\n{style}{STYLE}</style>\n</head>\n<body>\n<main>"
     yield f"<h1>{title}</h1>"
     kind = sign(report)
-    yield _paragraph(f"{SIGNS[kind]} {report['verdict']}", f"verdict {kind}")
+    yield paragraph(f"{SIGNS[kind]} {report['verdict']}", f"verdict {kind}")
     if report["warnings"]:
         yield '<h2>Beware</h2>\n<ul class="beware">'
         yield from (f"<li>{escape(line)}</li>" for line in report["warnings"])
         yield "</ul>"
-    yield from _facts([*_head(report)])
+    yield from facts([*_head(report)])
     if report["kind"] == "sr":
         yield from _figures(report)
         yield from _chart(gain_chart(rows, report), "Gain of each field over bicubic")
@@ -117,7 +118,7 @@ def _figures(report: Report) -> Iterator[str]:
             with_interval(figure, gain["mean"], gain["interval"], signed=True),
             f"{gain['better']} of {report['images']}",
         ])  # fmt: skip
-    yield from _table(
+    yield from table(
         ["", "the model", "bicubic", "Lanczos", "model less bicubic [95 %]", "better on"], rows
     )
 
@@ -125,7 +126,7 @@ def _figures(report: Report) -> Iterator[str]:
 def _nuclei(report: Report) -> Iterator[str]:
     yield "<h2>Nuclei found</h2>"
     if report["kind"] == "nuclei":
-        yield from _table(
+        yield from table(
             ["", "mean [95 %]"],
             [
                 [NAMES[f][0], with_interval(f, report[f], report["intervals"][f])]
@@ -133,7 +134,7 @@ def _nuclei(report: Report) -> Iterator[str]:
             ],
         )
         return
-    yield _paragraph(
+    yield paragraph(
         f"The model {report['nuclei_model']['name']} looked for nuclei in the low images enlarged"
         " by bicubic, in those enlarged by the model, and in the true ones. Recovered is the share"
         " of what the low images lose"
@@ -141,7 +142,7 @@ def _nuclei(report: Report) -> Iterator[str]:
         "when",
     )
     names = ("bicubic", "model", "high")
-    yield from _table(
+    yield from table(
         ["", "bicubic", "the model", "true image", "recovered [95 %]"],
         [
             [
@@ -157,7 +158,7 @@ def _nuclei(report: Report) -> Iterator[str]:
 def _pictures(report: Report, shown: Sequence[Example]) -> Iterator[str]:
     what = "gain in PSNR over bicubic" if report["kind"] == "sr" else "F1 of nuclei"
     yield f"<h2>To look at: fields by {what}</h2>"
-    yield _paragraph(
+    yield paragraph(
         f"Of each field the part with most edges in the true image{_side(report)}, two"
         " screen pixels per pixel"
         + ("" if report["kind"] == "nuclei" else "; errors from black (none) to light yellow")
@@ -201,7 +202,7 @@ def _fields(report: Report) -> Iterator[str]:
             [one["name"], one.get("patient", NONE), *(number(f, one[f][name]) for f, name in pairs)]
             for one in fields
         ]
-    yield from _table(head, rows)
+    yield from table(head, rows)
     yield "</details>"
 
 
@@ -212,28 +213,8 @@ def _how(report: Report) -> Iterator[str]:
     yield "</ul>\n<h2>What the figures mean</h2>\n<ul>"
     yield from (f"<li>{escape(text)}</li>" for name, text in MEANINGS.items() if name in report)
     yield "</ul>"
-    yield _paragraph(f"{report['software']}, torch {report['torch']}, {report['device']}", "when")
+    yield paragraph(f"{report['software']}, torch {report['torch']}, {report['device']}", "when")
 
 
 def _chart(data: str, alt: str) -> Iterator[str]:
     yield f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{data}"></figure>'
-
-
-def _paragraph(text: str, kind: str) -> str:
-    return f'<p class="{kind}">{escape(text)}</p>'
-
-
-def _facts(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
-    yield '<div class="wide"><table class="head">'
-    for name, value in rows:
-        yield f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
-    yield "</table></div>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield '<div class="wide"><table>\n<tr>'
-    yield "".join(f'<th scope="col">{escape(name)}</th>' for name in head) + "</tr>"
-    for first, *rest in rows:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        yield f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
-    yield "</table></div>"
