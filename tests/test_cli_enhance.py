@@ -209,7 +209,7 @@ def test_ctrl_c_says_how_to_go_on(
     )
     assert "holds a run; go on with --resume, or name a new folder" in refused(capsys, *words)
     other = [{"compact-x2": "compact-x4"}.get(word, word) for word in words]
-    assert "begun with compact-x2, of other content" in refused(
+    assert "begun with --model compact-x2; do the same again" in refused(
         capsys, *other, "--any-pixel-size", "--resume"
     )
     code, out, err = scope(capsys, *words, "--resume")

@@ -307,9 +307,11 @@ def test_stopped_once_all_is_made_nothing_is_made_again(
     field: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     question = asked(tmp_path / "out", field, um_per_px=0.5)
+    remove = shutil.rmtree
     with monkeypatch.context() as patch:
 
-        def stop(*_args: object, **_options: object) -> None:
+        def stop(*args: Any, **options: Any) -> None:
+            remove(*args, **options)
             raise KeyboardInterrupt
 
         patch.setattr(shutil, "rmtree", stop)
@@ -405,7 +407,7 @@ def test_a_session_becomes_one_picture_of_its_fields(session: Session, stitched:
     assert entry["kind"] == "session"
     assert entry["seams"]["pairs"] == 4
     assert entry["seams"]["linked"] + len(entry["seams"]["by_stage"]) > 0
-    assert entry["warnings"] == list(mosaic.warnings)
+    assert [f"{session.folder}: {said}" for said in entry["warnings"]] == list(mosaic.warnings)
     assert "captured without a calibration" in entry["warnings"][0]
     for name, (left, top) in zip(mosaic.names, mosaic.corners(2), strict=True):
         alone = engine("compact-x2")(mosaic.field(name))

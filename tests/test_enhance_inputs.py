@@ -463,6 +463,7 @@ def test_the_person_goes_before_the_file(tmp_path):
     assert pixel_size(0.49, asked(tmp_path), path, X2) == (0.49, ())
     assert pixel_size(None, asked(tmp_path, um_per_px=0.5), path, X2) == (0.5, ())
     assert pixel_size(0.499, asked(tmp_path, um_per_px=0.5), path, X2) == (0.5, ())
+    assert "says 0.49 µm" in pixel_size(0.49, asked(tmp_path, um_per_px=0.5), path, X2)[1][0]
     size, (warning,) = pixel_size(0.25, asked(tmp_path, um_per_px=0.5), path, X2)
     assert size == 0.5
     assert "0.25" in warning

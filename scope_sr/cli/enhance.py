@@ -36,7 +36,8 @@ FIRST = os.environ.get("RANK", "0") == "0"  # of the processes torchrun has begu
 @click.option(
     "--um-per-px",
     type=click.FloatRange(0, 1000, min_open=True),
-    help="Pixel size of the inputs in µm, where the files do not say.",
+    help="Pixel size of all inputs in µm, where the files do not say; it goes before what a file"
+    " says, with a warning.",
 )
 @click.option(
     "--any-pixel-size",
@@ -91,16 +92,21 @@ def enhance(inputs: tuple[Path, ...], **options: Any) -> None:
 
 @contextmanager
 def _told() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[str], None]]]:
-    """Show one bar for what is being done; what is worth a line is printed above it."""
+    """Show one bar for what is being done to people, fifths to logs; lines stand above the bar."""
     with bars() as progress:
         task = progress.add_task("", total=None, visible=False)
+        told: set[tuple[str, int]] = set()
 
         def tell(stage: str, done: int, total: int) -> None:
             progress.update(task, description=stage, completed=done, total=total, visible=FIRST)
+            fifth = 5 * done // max(1, total)
+            if progress.console.is_terminal or fifth == 0 or (stage, fifth) in told:
+                return
+            told.add((stage, fifth))
+            click.echo(f"{stage} {20 * fifth} %", err=True)
 
         def say(line: str) -> None:
-            if FIRST:
-                progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         yield tell, say
 

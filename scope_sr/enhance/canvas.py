@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,8 +77,14 @@ class Raw:
                 f" {disk.in_words(free)} are free; make room, or name another --out"
             )
             raise ScopeSRError(msg)
-        with self.path.open("wb") as file:
-            file.truncate(self.nbytes)
+        try:
+            with self.path.open("wb") as file:
+                file.truncate(self.nbytes)
+                if hasattr(os, "posix_fallocate"):  # a hole in a mapped file that finds no room
+                    os.posix_fallocate(file.fileno(), 0, self.nbytes)  # later ends the process
+        except OSError:
+            self.path.unlink(missing_ok=True)
+            raise
 
 
 class Canvas(Raw):

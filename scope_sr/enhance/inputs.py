@@ -16,6 +16,7 @@ from scope_sr.pictures import files, openslide
 from scope_sr.pictures.files import fault, natural
 from scope_sr.session.layout import SESSION
 
+SAME = 0.005  # 0.499 is another spelling of 0.5
 NEAR = 0.05  # pixel sizes that differ by more are of another magnification
 OME = (".ome.tif", ".ome.tiff", ".ome.btf")
 MADE = (".sr.ome.tif", ".labels.ome.tif", ".fidelity.ome.tif", ".overlay.png")
@@ -187,7 +188,7 @@ def pixel_size(
             f" {card.um_per_px_in:.4g}; {_way_out(um_per_px, card)}"
         )
         raise InputError(msg)
-    if stated_um and not near(stated_um, um_per_px):
+    if stated_um and abs(um_per_px / stated_um - 1) > SAME:
         words = f"the file says {stated_um:.4g} µm per pixel, --um-per-px {um_per_px:.4g} is taken"
         return um_per_px, (words,)
     return um_per_px, ()

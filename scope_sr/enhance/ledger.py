@@ -131,15 +131,20 @@ class Ledger:
         for key, option in (("model", "--model"), ("nuclei_model", "--nuclei")):
             had, have = ((run[key] or {}).get("sha256") for run in (before, head))
             if had != have:
-                name = (before[key] or {}).get("name", "none")
+                name = (before[key] or {}).get("name")
+                begun = f"with {option} {name}" if name else f"without {option}"
+                other = " (of other content)" if name == (head[key] or {}).get("name") else ""
                 msg = (
-                    f"{option}: the run in {self.out} was begun with {name}, of other content;"
-                    " take the same, or name a new folder"
+                    f"--resume: the run in {self.out} was begun {begun}{other}; do the same again,"
+                    " or name a new folder"
                 )
                 raise InputError(msg)
         if before["fidelity"] != head["fidelity"]:
             given = "with" if before["fidelity"] else "without"
-            msg = f"--fidelity: the run in {self.out} was begun {given} it; do the same again"
+            msg = (
+                f"--resume: the run in {self.out} was begun {given} --fidelity; do the same again,"
+                " or name a new folder"
+            )
             raise InputError(msg)
 
     def _write(self, content: dict[str, Any]) -> None:

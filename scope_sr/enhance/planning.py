@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ class Item:
     um_per_px
         Of the input.
     source
-        How large the file is and when it was last changed; of a session, which it is and how many
-        fields it holds. Another one is enhanced anew.
+        How large the file is and when it was last changed; of a session, which it is and the
+        SHA-256 of its low fields'. Another one is enhanced anew.
     """
 
     input: Input
@@ -139,4 +140,8 @@ def _picture(path: Path) -> tuple[float | None, dict[str, Any], tuple[str, ...]]
 def _session(path: Path) -> tuple[float | None, dict[str, Any], tuple[str, ...]]:
     session = Session.open(path)
     lens = session.record.objectives[session.plan.low]
-    return lens.pixel_size_um, {"session": session.header.id, "fields": len(session.there())}, ()
+    there = session.there()
+    low = [step.name for step in session.plan.of_pass("low") if step.name in there]
+    sums = " ".join(session.entries[name].sha256 for name in low)
+    digest = hashlib.sha256(sums.encode()).hexdigest()
+    return lens.pixel_size_um, {"session": session.header.id, "low_fields": digest}, ()

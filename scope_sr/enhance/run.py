@@ -100,15 +100,19 @@ def _about(model: str, card: Card) -> dict[str, Any]:
 
 def _tools(asked: Asked, ledger: Ledger, ranks: Ranks, say: Say) -> Tools:
     """Make the models ready; a run that goes on computes with what it was begun with."""
-    head = ledger.read()
-    engines = {}
-    for kind, model in (("model", asked.model), ("nuclei_model", asked.nuclei)):
+    models = {"model": asked.model, "nuclei_model": asked.nuclei}
+    if not ranks.first:
+        ranks.wait()  # until the first has said what it computes with
+    head, engines = ledger.read(), {}
+    for kind, model in models.items():
         if model is None:
             continue
         wanted = head["runtime"].get(kind, "auto") if asked.runtime == "auto" else asked.runtime
-        engines[kind] = chosen(model, wanted, tell=say)
+        engines[kind] = chosen(model, wanted, tell=say if ranks.first else lambda _: None)
         if ranks.first:
             ledger.note_runtime(kind, engines[kind].runtime.name)
+    if ranks.first:
+        ranks.wait()
     sums = {key: head[key]["sha256"] for key in engines}
     return Tools(engines["model"], engines.get("nuclei_model"), sums, fidelity=asked.fidelity)
 
