@@ -72,6 +72,7 @@ def test_the_shift_of_a_colour_is_that_of_the_image_centre() -> None:
     assert np.isnan(_shift_px([np.full((99, 99, 3), 7)], RED, 0.0, 64)).all()
 
 
+@pytest.mark.slow
 def test_tissue_of_the_simulated_microscope() -> None:
     images = [f.image for f in grid()]
     truth = make_rig().simulation.objectives["10x"].lateral_chromatic
