@@ -35,8 +35,8 @@ from scope_sr.imaging.staining import unlike_he
 from scope_sr.session import Session
 from scope_sr.software import NOTICE, this_version
 
-# Medians of 34 H&E pictures of six sources were 0.91 to 0.97; of a sharpened, compressed scan on
-# which most of what was found was fibres, 0.80
+# Medians of 34 H&E pictures of six sources were 0.91 and more; of a sharpened, compressed scan on
+# which most of what was found was fibres, 0.80 (CMU-1-Small-Region.svs; a script that was not kept)
 LEAST_SOLIDITY, LEAST_DOUBTED = 0.88, 50  # a median of few may be anything
 BINS_PER_LEVEL = 100  # of the histogram of disagreement
 
