@@ -245,8 +245,7 @@ def _warnings(source: Slide | Mosaic) -> list[str]:
     odd = unlike_he(_samples(source))
     unlike = [f"does not look like H&E ({odd}): no model here has learnt such pictures"]
     if isinstance(source, Mosaic):
-        folder = f"{source.session.folder}: "  # whoever reads it knows which input it is
-        return [*(said.removeprefix(folder) for said in source.warnings), *(unlike if odd else [])]
+        return [*source.warnings, *(unlike if odd else [])]
     return unlike if odd else []
 
 

@@ -160,8 +160,7 @@ def _usable(session: Session) -> tuple[list[str], list[str]]:
         if names:
             count = f"{len(names)} of {len(planned)} low fields"
             warnings.append(
-                f"{session.folder}: {count} {what} ({_some(names)}): left out of the mosaic;"
-                f" take them: {again}"
+                f"{count} {what} ({_some(names)}): left out of the mosaic; take them: {again}"
             )
     if not usable:
         msg = f"{session.folder}: none of {len(planned)} low fields can be used; take them: {again}"
@@ -174,12 +173,12 @@ def _not_calibrated(session: Session) -> Iterator[str]:
     said = _lens(session).pixel_size_um
     if not session.record.measured:
         yield (
-            f"{session.folder}: captured without a calibration: {said:g} µm per px of {low} is the"
+            f"captured without a calibration: {said:g} µm per px of {low} is the"
             " rig's word, and shading stays in the fields; calibrate before the next capture"
         )
     elif _lens(session).flat is None:
         yield (
-            f"{session.folder}: no flat-field of {low} in its calibration record: shading stays in"
+            f"no flat-field of {low} in its calibration record: shading stays in"
             " the fields; calibrate before the next capture"
         )
 
@@ -187,7 +186,7 @@ def _not_calibrated(session: Session) -> Iterator[str]:
 def _misfit(session: Session, seams: Seams) -> Iterator[str]:
     if seams.seam_px > MOST_SEAM_PX:
         yield (
-            f"{session.folder}: fields are {seams.seam_px:.2f} px (RMS) off along their seams, more"
+            f"fields are {seams.seam_px:.2f} px (RMS) off along their seams, more"
             f" than {MOST_SEAM_PX:g}: nuclei there may be cut or doubled; a lens with so much"
             " distortion is better captured with a smaller region of interest"
         )
