@@ -6,6 +6,7 @@ import os
 
 for library in ("OMP", "OPENBLAS", "MKL"):  # one thread each: pytest-xdist fills the cores
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+os.environ["QT_QPA_PLATFORM"] = "offscreen"  # no display is needed, and none is used
 
 from collections.abc import Iterator
 
