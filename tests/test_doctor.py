@@ -28,6 +28,7 @@ from scope_sr.doctor.compare import compare
 from scope_sr.doctor.computer import FieldSize, disk, graphics, packages, versions
 from scope_sr.doctor.describe import describe
 from scope_sr.doctor.report import Finding, Report
+from scope_sr.doctor.viewer import _trial, viewer
 from scope_sr.errors import MicroscopeError
 from scope_sr.microscope.inventory import KINDS, Inventory, Setting, take_inventory
 
@@ -424,6 +425,32 @@ def test_what_is_installed_and_what_is_too_old() -> None:
     assert (found["numpy"].text, found["tifffile"].text) == ("1.20.3 is too old", "not installed")
     assert found["numpy"].remedy.startswith('python -m pip install --upgrade "numpy>=')
     assert "but mm-test-adapters 74.1 are for 74" in found["device interface"].text
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "words", "remedy"),
+    [
+        (("works", ""), "ok", "can be drawn", ""),
+        (("loses None", ""), "note", "after a minute", "PySide6-Essentials>=6.8"),
+        (("", "libGL.so.1: cannot open shared object file"), "note", "libGL.so.1", "install"),
+    ],
+)
+def test_the_viewer_is_tried_in_a_process_of_its_own(
+    answer: tuple[str, str], state: str, words: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scope_sr.doctor.viewer._trial", lambda: answer)
+    libraries, window = viewer({"PySide6-Essentials": "6.11.3", "pyqtgraph": "0.14.0"})
+    assert libraries.state == "ok"
+    assert (window.state, words in window.text, remedy in window.remedy) == (state, True, True)
+
+
+def test_without_its_libraries_the_viewer_names_the_extra() -> None:
+    [found] = viewer({"PySide6-Essentials": None, "pyqtgraph": "0.14.0"})
+    assert (found.state, "scope-sr[live]" in found.remedy) == ("note", True)
+
+
+def test_qt_works_on_this_computer_without_a_display() -> None:
+    assert _trial() == ("works", "")
 
 
 def test_nothing_of_learning_is_loaded_here(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scope_sr.doctor import computer
+from scope_sr.doctor import computer, viewer
 from scope_sr.doctor.report import Finding, Report
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def examine(
         *computer.packages(installed),
         *computer.graphics(installed),
         computer.display(),
+        *viewer.viewer(installed),
     ]
     try:
         inventory, of_the_stand = _examine_stand(rig_name, folder, progress)

@@ -19,7 +19,7 @@ from scope_sr.doctor.report import Finding, State
 
 PROGRAM, PACKAGES, COMPUTER = "This program", "Packages", "This computer"
 BRIDGE = ("pycromanager", "mmpycorex", "pyjavaz", "pymmcore", "mm-test-adapters")
-LATER = ("torch", "PySide6", "pyqtgraph")
+WINDOW = ("PySide6-Essentials", "pyqtgraph")
 
 DISK_TEST_BYTES = 64_000_000
 DISK_TEST_S = 3.0  # long enough to see a slow disk, short enough to wait for
@@ -59,7 +59,7 @@ def program(installed: Mapping[str, str | None]) -> Iterator[Finding]:
 
 def versions() -> dict[str, str | None]:
     """Give the version of every package that matters here; None where it is not installed."""
-    return {name: _version(name) for name in ("scope-sr", *_required(), *BRIDGE, *LATER)}
+    return {name: _version(name) for name in ("scope-sr", *_required(), *BRIDGE, *WINDOW)}
 
 
 def packages(installed: Mapping[str, str | None]) -> Iterator[Finding]:
@@ -76,7 +76,6 @@ def packages(installed: Mapping[str, str | None]) -> Iterator[Finding]:
             remedy = f'python -m pip install --upgrade "{name}>={required[name]}"'
             yield Finding(PACKAGES, name, "problem", fault, remedy)
     yield from _bridge(installed)
-    yield from _later(installed)
 
 
 def graphics(installed: Mapping[str, str | None]) -> Iterator[Finding]:
@@ -105,7 +104,7 @@ def display() -> Finding:
     for name in ("WAYLAND_DISPLAY", "DISPLAY"):
         if os.environ.get(name):
             return Finding(COMPUTER, "display", "ok", f"{name} = {os.environ[name]}")
-    text = "none in this terminal; captures need none, the live viewer will"
+    text = "none in this terminal; only scope-sr live needs one"
     return Finding(
         COMPUTER, "display", "note", text, "for windows, log in at the desk or by ssh -X"
     )
@@ -178,20 +177,11 @@ def _bridge(installed: Mapping[str, str | None]) -> Iterator[Finding]:
             yield Finding(PACKAGES, "device interface", "ok", text)
 
 
-def _later(installed: Mapping[str, str | None]) -> Iterator[Finding]:
-    there = [f"{name} {installed[name]}" for name in LATER if installed[name]]
-    missing = [name for name in LATER if not installed[name]]
-    if there:
-        yield Finding(PACKAGES, "for later parts", "ok", ", ".join(there))
-    if missing:
-        text = f"not installed: {', '.join(missing)}; training and the live viewer, to come, use"
-        yield Finding(PACKAGES, "for later parts", "note", f"{text} them; nothing to do now")
-
-
 def _without_nvidia() -> str:
     if sys.platform == "darwin" and platform.machine() == "arm64":
         return "Apple's own, of this Mac; captures do not use it"
-    return "no NVIDIA GPU (no nvidia-smi); captures do not need one, training and live view will"
+    without = "captures need none; training and the live view are slow without"
+    return f"no NVIDIA GPU (no nvidia-smi); {without}"
 
 
 def _torch() -> Finding:
