@@ -44,10 +44,13 @@ class CameraFacts:
     pixel_size_um
         What the backend itself takes one pixel for, with the objective in place; None if it does
         not say.
+    gain_limits
+        Least and largest gain, in the camera's own unit; None where it has none to set.
     """
 
     name: str
     pixel_size_um: float | None = None
+    gain_limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)

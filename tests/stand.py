@@ -136,6 +136,10 @@ class Faults:
         The nosepiece answers a question for its label with an error while it turns.
     camera_query_s
         What a question for the exposure takes: a camera may answer only between frames.
+    refuses_while_streaming
+        The camera takes no setting while it runs.
+    gain_limits
+        None: its gain is a number without limits, which nobody can set by.
     z_report_s
         Under Perfect Focus z is reported anew only so often.
     """
@@ -179,6 +183,8 @@ class Faults:
     binning: str = "1"
     roi_at: tuple[int, int] = (0, 0)
     camera_query_s: float = 0.0
+    refuses_while_streaming: bool = False
+    gain_limits: tuple[float, float] | None = (0.0, 24.0)
 
 
 @dataclass(frozen=True)
@@ -240,6 +246,7 @@ class Stand:
         self._lock = threading.RLock()
         self._module = threading.Lock()
         self._exposure_ms = 2.0
+        self.gain = 0.0
         self._image: np.ndarray | None = None
         self._streaming = False
         self._stream_s = 0.0
@@ -594,7 +601,39 @@ class Stand:
 
     def get_property(self, device: str, name: str) -> str:
         self._known(device)
-        return {"Binning": self.faults.binning, "Camera Serial Number": f"SN-{device}"}[name]
+        return {
+            "Binning": self.faults.binning,
+            "Camera Serial Number": f"SN-{device}",
+            "Gain": f"{self.gain:.4f}",
+        }[name]
+
+    def set_property(self, device: str, name: str, value: str) -> None:
+        self._known(device)
+        assert name == "Gain", name
+        self._refuse_while_streaming()
+        self.gain = float(value)
+
+    def is_property_read_only(self, _device: str, name: str) -> bool:
+        return name != "Gain"
+
+    def has_property_limits(self, _device: str, name: str) -> bool:
+        return name == "Gain" and self.faults.gain_limits is not None
+
+    def get_property_lower_limit(self, _device: str, _name: str) -> float:
+        assert self.faults.gain_limits
+        return self.faults.gain_limits[0]
+
+    def get_property_upper_limit(self, _device: str, _name: str) -> float:
+        assert self.faults.gain_limits
+        return self.faults.gain_limits[1]
+
+    def get_property_type(self, _device: str, _name: str) -> int:
+        return 2  # MM::Float
+
+    def _refuse_while_streaming(self) -> None:
+        if self._streaming and self.faults.refuses_while_streaming:
+            msg = f'Error in device "{self.roles["camera"]}": Camera is busy acquiring (31)'
+            raise RuntimeError(msg)
 
     def get_roi(self) -> list[int]:
         return [*self.faults.roi_at, WIDTH_PX, HEIGHT_PX]
@@ -607,6 +646,7 @@ class Stand:
         return self._exposure_ms
 
     def set_exposure(self, exposure_ms: float) -> None:
+        self._refuse_while_streaming()
         self._exposure_ms = exposure_ms
 
     def snap_image(self) -> None:

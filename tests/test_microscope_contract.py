@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from java_server import Running, serving
 from rigs import demo_rig, make_rig, remote_rig
+from stand import Faults, Stand, open_stand
 
-from scope_sr.errors import InputError, LimitError, MicroscopeError, StoppedError
-from scope_sr.frame import Position
+from scope_sr.errors import InputError, LimitError, MicroscopeError, ReadbackError, StoppedError
+from scope_sr.frame import Frame, Position
 from scope_sr.microscope import GuardedMicroscope, open_microscope
 
 
@@ -59,6 +60,7 @@ def remote(**changes: str) -> GuardedMicroscope:
     microscope.select_objective(microscope.rig.low)
     microscope.move_to(Position(0, 0, 0))
     microscope.set_exposure(10.0)
+    microscope.set_gain(0.0)
     return microscope
 
 
@@ -148,6 +150,65 @@ def test_the_exposure_is_kept(scope: GuardedMicroscope) -> None:
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="must be above 0"):
             scope.set_exposure(wrong)
+
+
+def test_the_gain_is_kept_within_its_limits(scope: GuardedMicroscope) -> None:
+    limits = scope.camera().gain_limits
+    assert limits is not None
+    for gain in (3.0, *limits):
+        scope.set_gain(gain)
+        assert scope.gain() == pytest.approx(gain)
+    low, high = limits
+    for wrong in (low - 0.1, high + 0.1, float("nan"), float("inf")):
+        with pytest.raises(InputError, match=f"goes from {low:g} to {high:g}"):
+            scope.set_gain(wrong)
+    assert scope.gain() == pytest.approx(high)
+
+
+def test_a_gain_between_what_the_camera_can_do_is_set_as_near_as_it_can(
+    scope: GuardedMicroscope,
+) -> None:
+    scope.set_gain(2.4)
+    assert scope.gain() == (2.4 if scope.rig.backend == "simulated" else 2.0)
+
+
+def test_more_gain_gives_a_brighter_picture(scope: GuardedMicroscope) -> None:
+    scope.set_exposure(2.0)
+    means = []
+    for gain in (1.0, 4.0):
+        scope.set_gain(gain)
+        means.append(float(scope.snap().image.mean()))
+    assert means[1] > 1.3 * means[0]
+
+
+def test_exposure_and_gain_are_set_while_a_stream_runs(scope: GuardedMicroscope) -> None:
+    """A longer exposure makes the frames fewer, not their numbers smaller."""
+    scope.set_exposure(2.0)
+    scope.start_stream()
+    numbers, means = [0], []
+    for setting in (
+        lambda: scope.set_gain(1.0),
+        lambda: scope.set_exposure(6.0),
+        lambda: scope.set_gain(4.0),
+    ):
+        setting()
+        for _ in range(8):  # those before it are on their way still
+            frame = next_frame(scope, numbers[-1])
+            numbers.append(frame.number)
+        means.append(float(frame.image.mean()))
+    assert frame.exposure_ms == pytest.approx(6.0)
+    assert means[1] > 1.5 * means[0]
+    assert means[2] > 1.2 * means[1]
+    scope.stop_stream()
+
+
+def next_frame(scope: GuardedMicroscope, after: int) -> Frame:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        frame = scope.latest(after)
+        if frame is not None:
+            return frame
+    raise AssertionError("no frame came")
 
 
 def test_the_camera_has_a_name_that_stays(scope: GuardedMicroscope) -> None:
@@ -280,6 +341,77 @@ def test_a_stop_holds_until_rearm(scope: GuardedMicroscope) -> None:
     scope.rearm()
     scope.move_to(Position(500, 0, 0))
     assert scope.snap().number > 0
+
+
+def test_a_longer_exposure_does_not_hold_up_a_long_stream() -> None:
+    with simulated() as microscope:
+        microscope.start_stream()
+        number = 0
+        for _ in range(100):
+            number = next_frame(microscope, number).number
+        microscope.set_exposure(300.0)
+        came = [microscope.latest(number) for _ in range(3)]
+        assert any(frame is not None for frame in came)
+
+
+def test_gain_of_the_simulated_camera_multiplies_signal_and_noise() -> None:
+    levels = {}
+    for gain in (1.0, 2.0):
+        with open_microscope(make_rig(**{"bits = 8": "bits = 12"})) as microscope:
+            microscope.set_exposure(3.0)
+            microscope.set_gain(gain)
+            dark_dn = microscope.rig.simulation.camera.dark_dn
+            snapped = microscope.snap().image
+            microscope.start_stream()
+            levels[gain] = [snapped - dark_dn, next_frame(microscope, 1).image - dark_dn]
+    for once, twice in zip(levels[1.0], levels[2.0], strict=True):
+        assert np.abs(twice - 2 * once).max() <= 1.5, "rounding, and nothing else"
+
+
+def test_a_camera_that_takes_no_setting_while_it_runs_is_interrupted() -> None:
+    stand = Stand(Faults(refuses_while_streaming=True))
+    with open_stand(stand) as microscope:
+        microscope.start_stream()
+        before = next_frame(microscope, 0)
+        microscope.set_exposure(5.0)
+        microscope.set_gain(6.0)
+        after = next_frame(microscope, before.number)
+        assert after.number > before.number
+        assert after.exposure_ms == 5.0
+        assert (stand.gain, microscope.gain()) == (6.0, 6.0)
+        stops = len(stand.of("stop_sequence_acquisition"))
+        assert stops == 2, "once for each"
+
+
+def test_a_setting_the_camera_never_takes_leaves_the_stream_running() -> None:
+    stand = Stand()
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("Invalid property value (3)")
+
+    stand.set_property = refuse
+    with open_stand(stand) as microscope:
+        microscope.start_stream()
+        before = next_frame(microscope, 0)
+        with pytest.raises(MicroscopeError, match="Invalid property value"):
+            microscope.set_gain(6.0)
+        assert next_frame(microscope, before.number).number > before.number
+
+
+def test_a_gain_the_camera_does_not_keep_is_noticed() -> None:
+    stand = Stand()
+    stand.set_property = lambda *_: None
+    with open_stand(stand) as microscope:
+        with pytest.raises(ReadbackError, match="asked for a gain of 6 and reports 0"):
+            microscope.set_gain(6.0)
+
+
+def test_a_camera_without_a_gain_says_so() -> None:
+    with open_stand(Stand(Faults(gain_limits=None))) as microscope:
+        assert microscope.camera().gain_limits is None
+        assert microscope.gain() == 1.0
+        with pytest.raises(MicroscopeError, match="the camera has no gain that could be set"):
+            microscope.set_gain(2.0)
 
 
 def test_no_thread_is_left_after_closing() -> None:

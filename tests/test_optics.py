@@ -535,6 +535,26 @@ def test_fast_keeps_its_canvas_while_it_serves(monkeypatch: pytest.MonkeyPatch) 
     assert len(painted) == 4
 
 
+def test_fast_gives_the_light_of_a_view_that_stays_again() -> None:
+    """From memory or not, the pixels are the same; whatever changes, they follow."""
+    renderer, view = FastRenderer(Tissue()), view_20x()
+    first = renderer.transmit(view)
+    assert renderer.transmit(replace(view)) is first
+    assert np.array_equal(first, FastRenderer(Tissue()).transmit(view))
+    with pytest.raises(ValueError, match="read-only"):
+        first[0, 0] = 0
+    for change in (
+        {"centre_um": (3.2, -7.3)},
+        {"defocus_um": 2.0},
+        {"matrix": matrix(0.26)},
+        {"lateral_chromatic": (0.002, -0.003)},
+    ):
+        other = renderer.transmit(replace(view, **change))
+        assert not np.array_equal(other, first), change
+        assert np.array_equal(renderer.transmit(replace(view, **change)), other)
+        assert psnr(transmit(Tissue(), replace(view, **change)), other) > 42
+
+
 def test_fast_camera_has_the_statistics_of_the_exact_one() -> None:
     tested = sensor(read_noise_e=30.0, dark_dn=2.0, pixel_response=0.004, dust=3)
     light = Tissue().region(0, 0, 256, 192)

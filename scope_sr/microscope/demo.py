@@ -53,8 +53,14 @@ def link_demo(rig: Rig) -> Link:
         )
 
 
+DECIBELS = 20.0  # to a factor of ten
+
+
 class RenderedCore:
-    """A core whose images show the specimen; all else is the core's own."""
+    """A core whose images show the specimen; all else is the core's own.
+
+    The demo camera's gain, -5 to 8 in whole numbers and without a meaning, is taken for decibels.
+    """
 
     def __init__(self, core: Any, rig: Rig, scene: Scene) -> None:
         self._core = core
@@ -73,7 +79,8 @@ class RenderedCore:
         rng = np.random.default_rng((self._rig.simulation.seed, self._snaps))
         name, view, camera = self._look(raw)
         exposure_ms = self._core.get_exposure()
-        return _packed(self._scene.expose(name, view, exposure_ms, rng, camera), raw)
+        image = self._scene.expose(name, view, exposure_ms, rng, camera, self._gain())
+        return _packed(image, raw)
 
     def newest(self) -> tuple[NDArray[Any], int] | None:
         """Fetch the newest frame of a stream, rendered, with its number."""
@@ -84,7 +91,11 @@ class RenderedCore:
         """Render a streamed image at the pace of a camera."""
         name, view, camera = self._look(raw)
         exposure_ms = self._core.get_exposure()
-        return _packed(self._scene.expose_fast(name, view, exposure_ms, number, camera), raw)
+        image = self._scene.expose_fast(name, view, exposure_ms, number, camera, self._gain())
+        return _packed(image, raw)
+
+    def _gain(self) -> float:
+        return 10 ** (float(self._core.get_property("Camera", "Gain")) / DECIBELS)
 
     def _look(self, raw: NDArray[Any]) -> tuple[str, Any, Any]:
         """Ask the core for everything that decides what its camera sees."""

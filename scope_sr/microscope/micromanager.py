@@ -10,21 +10,23 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 from scope_sr.config import Labels, Rig
 from scope_sr.errors import InputError, MicroscopeError, StoppedError
 from scope_sr.frame import CameraFacts, Frame, Position
+from scope_sr.microscope.camera_gain import camera_gain
 from scope_sr.microscope.focus_lock import FocusLock
 from scope_sr.microscope.link import (
     Link,
     ask,
     camera_facts,
-    in_words,
     refuse_unknown_devices,
     to_rgb_or_grey,
 )
 from scope_sr.microscope.protocol import UNKNOWN
+from scope_sr.microscope.streaming import Streaming
 
 POLL_S = 0.001  # wait_for_device of the core polls every 10 ms
 LOOK_S = 0.1  # how often a streamed frame's circumstances are asked for anew
@@ -47,9 +49,7 @@ class MicroManager:
         self._rig = rig
         self._stopped = threading.Event()
         self._number = 0
-        self._first_of_stream: int | None = None
-        self._image_number = -1
-        self._fetched = (0, 0, -LOOK_S)
+        self._stream = Streaming(link)
         self._hands = threading.Lock()  # held while something moves
         self._looked_s = -LOOK_S
         self._said = UNKNOWN
@@ -139,7 +139,9 @@ class MicroManager:
 
     def camera(self) -> CameraFacts:
         """Ask the core which camera it has."""
-        return camera_facts(self._link.hardware)
+        core = self._link.hardware
+        gain = camera_gain(core)
+        return replace(camera_facts(core), gain_limits=gain.limits if gain else None)
 
     def exposure_ms(self) -> float:
         """Ask the camera; a whole number of ms comes back as an int from some cores."""
@@ -147,7 +149,21 @@ class MicroManager:
 
     def set_exposure(self, exposure_ms: float) -> None:
         """Set the exposure, in ms."""
-        self._ask("set_exposure", exposure_ms)
+        self._stream.set(lambda: self._ask("set_exposure", exposure_ms))
+        self._looked_s = -LOOK_S
+
+    def gain(self) -> float:
+        """Ask the camera."""
+        gain = camera_gain(self._link.hardware)
+        return gain.read(self._link.hardware) if gain else 1.0
+
+    def set_gain(self, gain: float) -> None:
+        """Set the gain, as near as the camera can."""
+        found = camera_gain(self._link.hardware)
+        if found is None:
+            msg = "the camera has no gain that could be set"
+            raise MicroscopeError(msg)
+        self._stream.set(lambda: found.write(self._link.hardware, gain))
 
     def snap(self) -> Frame:
         """Snap and fetch."""
@@ -161,53 +177,28 @@ class MicroManager:
         return Frame(to_rgb_or_grey(raw), *self._seen, began, self._number)
 
     def start_stream(self) -> None:
-        """Let the camera run into the core's buffer, emptied of frames of another geometry."""
-        if self._first_of_stream is not None:
-            return
-        self._look()
-        self._ask("clear_circular_buffer")
-        self._ask("start_continuous_sequence_acquisition", 0.0)
-        self._first_of_stream, self._image_number = self._number + 1, -1
-        self._fetched = (0, 0, -LOOK_S)
+        """Let the camera run into the core's buffer."""
+        if not self._stream.runs:
+            self._look()
+            self._stream.begin(self._number)
 
     def latest(self, after: int) -> Frame | None:
-        """Fetch the newest frame; the core repeats one until the next, its number tells.
+        """Fetch the newest frame.
 
         Where and with what it was taken is asked for anew now and then, never during a motion:
         some adapters answer nothing while they move, and frames must not wait for them.
         """
-        if self._first_of_stream is None:
-            msg = "the camera is not streaming; start the stream first"
-            raise MicroscopeError(msg)
-        count = int(ask(self._link.frames, "get_remaining_image_count"))
-        if not count or self._is_known(count, after):
-            self._refuse_ended_stream()
-            return None
-        with in_words("the camera's stream"):
-            found = self._link.newest()
+        found = self._stream.newest(after)
         if found is None:
-            self._refuse_ended_stream()
             return None
-        raw, image_number = found
-        if image_number < self._image_number:  # the stream was begun anew behind our back
-            self._first_of_stream = self._number + 1
-        self._image_number = image_number
-        number = self._first_of_stream + image_number
-        self._fetched = (count, number, time.monotonic())
-        if number <= after:
-            self._refuse_ended_stream()
-            return None
-        self._number = number
+        raw, self._number = found
         if time.monotonic() - self._looked_s > LOOK_S:
             self._look_between_motions()
-        return Frame(to_rgb_or_grey(raw), *self._seen, time.time(), number)
+        return Frame(to_rgb_or_grey(raw), *self._seen, time.time(), self._number)
 
     def stop_stream(self) -> None:
-        """Stop the camera and empty the buffer: frames left in it outlive a change of geometry."""
-        if self._first_of_stream is not None:
-            self._ask("stop_sequence_acquisition")
-            self._ask("clear_circular_buffer")
-            self._first_of_stream = None
+        """End the stream."""
+        self._stream.end()
 
     def stop(self) -> None:
         """Stop both drives; not every drive can, and a still one may say so."""
@@ -264,22 +255,6 @@ class MicroManager:
                 self.focus_held() or abs(now.z_um - before.z_um) <= stage.z_tolerance_um / 4
             ):
                 return
-
-    def _is_known(self, count: int, after: int) -> bool:
-        """Tell by the count in the buffer that the newest frame is still the one fetched last.
-
-        A core gives its newest frame only whole, so each look in vain would copy one. The count
-        grows with each frame and begins anew when the buffer is full; others may take frames out,
-        so that it is believed for a short time only.
-        """
-        at_count, number, at_s = self._fetched
-        return count == at_count and number <= after and time.monotonic() - at_s < LOOK_S
-
-    def _refuse_ended_stream(self) -> None:
-        if not ask(self._link.frames, "is_sequence_running"):
-            self._first_of_stream = None
-            msg = "the stream was ended in Micro-Manager; start it again"
-            raise MicroscopeError(msg)
 
     def _refuse_wrong_scale(self) -> None:
         """Refuse to capture at another scale than the rig's; 0 means that no preset matches."""

@@ -1,4 +1,4 @@
-"""The microscope: sixteen verbs, and the laws every backend keeps.
+"""The microscope: eighteen verbs, and the laws every backend keeps.
 
 One contract suite (``tests/test_microscope_contract.py``) holds each backend to these laws.
 Backends are dumb adapters: they do not log, retry, save or judge. Safety stands in
@@ -69,7 +69,20 @@ class Microscope(Protocol):
         ...
 
     def set_exposure(self, exposure_ms: float) -> None:
-        """Set the exposure; positive, in ms."""
+        """Set the exposure; positive, in ms. A stream goes on."""
+        ...
+
+    def gain(self) -> float:
+        """Say the gain of the camera, in its own unit; 1 of one that has none to set."""
+        ...
+
+    def set_gain(self, gain: float) -> None:
+        """Set the gain, as near as the camera can; a stream goes on.
+
+        Outside the limits that :meth:`camera` tells it raises
+        :class:`~scope_sr.errors.InputError`; a camera without a gain raises
+        :class:`~scope_sr.errors.MicroscopeError`.
+        """
         ...
 
     def snap(self) -> Frame:

@@ -29,9 +29,14 @@ from scope_sr.frame import CameraFacts, Frame, Position
 from scope_sr.specimen.optics import View
 from scope_sr.specimen.scene import Scene
 
+GAINS = (0.5, 8.0)
+
 
 class SimulatedMicroscope:
     """The simulated backend: commands in, physics out.
+
+    The gain of its camera is that of an amplifier behind the pixels: it multiplies signal and noise
+    alike, so that it shows nothing new.
 
     Parameters
     ----------
@@ -59,8 +64,9 @@ class SimulatedMicroscope:
         self._play_um = (0.0, 0.0, 0.0)
         self._error_um = (0.0, 0.0, 0.0)
         self._exposure_ms = rig.objectives[rig.low].exposure_ms
+        self._gain = 1.0
         self._number = 0
-        self._stream_from: tuple[float, int] | None = None
+        self._stream: Stream | None = None
         self._log_folder = log_folder
         self._log: TextIO | None = None
 
@@ -115,15 +121,26 @@ class SimulatedMicroscope:
     def camera(self) -> CameraFacts:
         """Name the camera by its size; a lens's true pixel size is not for telling."""
         size = f"{self._rig.camera.width_px}x{self._rig.camera.height_px}"
-        return CameraFacts(f"simulated camera, {size} at 0,0, binning 1")
+        return CameraFacts(f"simulated camera, {size} at 0,0, binning 1", gain_limits=GAINS)
 
     def exposure_ms(self) -> float:
         """Say the exposure, in ms."""
         return self._exposure_ms
 
     def set_exposure(self, exposure_ms: float) -> None:
-        """Set the exposure, in ms."""
+        """Set the exposure, in ms; a stream's frames are counted on from here at its pace."""
         self._exposure_ms = exposure_ms
+        if self._stream is not None:
+            now_s = self._clock.now_s()
+            self._stream = Stream(now_s, self._stream.number(now_s), self._period_s())
+
+    def gain(self) -> float:
+        """Say the gain; 1 is the camera as the rig describes it."""
+        return self._gain
+
+    def set_gain(self, gain: float) -> None:
+        """Set the gain."""
+        self._gain = gain
 
     def snap(self) -> Frame:
         """Expose, read out, and log the true pose of the specimen."""
@@ -133,7 +150,7 @@ class SimulatedMicroscope:
             raise StoppedError(msg)
         view = self._view()
         rng = self._chance("shot", self._objective, self._exposure_ms, *_key(self._commanded))
-        image = self._scene.expose(self._objective, view, self._exposure_ms, rng)
+        image = self._scene.expose(self._objective, view, self._exposure_ms, rng, gain=self._gain)
         self._number += 1
         frame = self._frame(image, began)
         self._log_truth(frame, view)
@@ -141,27 +158,28 @@ class SimulatedMicroscope:
 
     def start_stream(self) -> None:
         """Let the camera run freely."""
-        if self._stream_from is None:
-            self._stream_from = (self._clock.now_s(), self._number)
+        if self._stream is None:
+            self._stream = Stream(self._clock.now_s(), self._number, self._period_s())
 
     def latest(self, after: int) -> Frame | None:
         """Render the newest frame, if it is newer than `after`."""
-        if self._stream_from is None:
+        stream = self._stream
+        if stream is None:
             msg = "the camera is not streaming; start the stream first"
             raise MicroscopeError(msg)
-        began_s, first = self._stream_from
-        period_s = max(self._exposure_ms, self._rig.camera.readout_ms, 1.0) / 1000
-        self._clock.advance(period_s)
-        number = first + int((self._clock.now_s() - began_s) / period_s)
-        if number <= max(after, first):
+        self._clock.advance(stream.period_s)
+        number = stream.number(self._clock.now_s())
+        if number <= max(after, stream.before):
             return None
         self._number = number
-        image = self._scene.expose_fast(self._objective, self._view(), self._exposure_ms, number)
+        image = self._scene.expose_fast(
+            self._objective, self._view(), self._exposure_ms, number, gain=self._gain
+        )
         return self._frame(image, self._clock.utc_s())
 
     def stop_stream(self) -> None:
         """End the stream."""
-        self._stream_from = None
+        self._stream = None
 
     def stop(self) -> None:
         """Break off whatever is moving or exposing."""
@@ -181,6 +199,9 @@ class SimulatedMicroscope:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+    def _period_s(self) -> float:
+        return max(self._exposure_ms, self._rig.camera.readout_ms, 1.0) / 1000
 
     def _travel_s(self, start: Position, end: Position) -> float:
         stage = self._truth.stage
@@ -280,6 +301,19 @@ class Motion:
             return self.end
         pairs = zip(dataclasses.astuple(self.start), dataclasses.astuple(self.end), strict=True)
         return Position(*(a + (b - a) * share for a, b in pairs))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Frames at an even pace, one exposure long; `before` is the number of the last before it."""
+
+    began_s: float
+    before: int
+    period_s: float
+
+    def number(self, now_s: float) -> int:
+        """Give the number of the newest frame at a time."""
+        return self.before + int((now_s - self.began_s) / self.period_s)
 
 
 class Clock:

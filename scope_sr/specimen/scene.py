@@ -90,10 +90,11 @@ class Scene:
         exposure_ms: float,
         rng: np.random.Generator,
         camera: Camera | None = None,
+        gain: float = 1.0,
     ) -> Image:
         """Render a view exactly and expose it."""
         light = transmit(self._slide, view)
-        return self._sensor(objective, camera).expose(light, exposure_ms, rng)
+        return self._sensor(objective, camera).expose(light, exposure_ms, rng, gain)
 
     def expose_fast(
         self,
@@ -102,10 +103,11 @@ class Scene:
         exposure_ms: float,
         number: int,
         camera: Camera | None = None,
+        gain: float = 1.0,
     ) -> Image:
         """Render a view at the pace of a camera and expose it; one thread at a time."""
         light = self._fast.transmit(view)
-        return self._sensor(objective, camera).expose_fast(light, exposure_ms, number)
+        return self._sensor(objective, camera).expose_fast(light, exposure_ms, number, gain)
 
     def _surface_um(self, x_um: float, y_um: float) -> float:
         """Height of the tissue over the plane of the stage: tilt and gentle relief."""

@@ -3,7 +3,7 @@
 ::
 
     electrons = Poisson(exposure · light_e_per_ms · colour · light · illumination · response · dust)
-    DN        = dark + (min(electrons, full well) + N(0, read noise)) / gain
+    DN        = dark + gain · (min(electrons, full well) + N(0, read noise)) / (e per DN)
 
 rounded and clipped to the range of the camera. The fixed pattern and the dust belong to the sensor
 and are the same behind every objective; illumination and colour belong to the objective.
@@ -67,7 +67,11 @@ class Sensor:
         self.rate_e_per_ms: NDArray[np.float32] = rate.astype(np.float32)
 
     def expose(
-        self, light: NDArray[np.float32], exposure_ms: float, rng: np.random.Generator
+        self,
+        light: NDArray[np.float32],
+        exposure_ms: float,
+        rng: np.random.Generator,
+        gain: float = 1.0,
     ) -> Image:
         """Expose one frame, exactly.
 
@@ -77,6 +81,8 @@ class Sensor:
             ``(row, column, 3)`` float, transmitted fraction 0..1.
         rng
             Source of shot and read noise; the same state gives the same frame.
+        gain
+            Of the amplifier: grey levels grow by it, and their noise.
 
         Returns
         -------
@@ -91,12 +97,18 @@ class Sensor:
         np.minimum(electrons, self._true.full_well_e, out=electrons)
         noise = rng.standard_normal(electrons.shape, dtype=np.float32)
         electrons += noise * np.float32(self._true.read_noise_e)
-        level = np.rint(electrons / self.gain_e_per_dn + self._true.dark_dn)
+        level = np.rint(electrons / (self.gain_e_per_dn / gain) + self._true.dark_dn)
         image = self._blank()
         np.copyto(image, level.clip(0, self._full_scale), casting="unsafe")
         return image
 
-    def expose_fast(self, light: NDArray[np.uint8], exposure_ms: float, frame_number: int) -> Image:
+    def expose_fast(
+        self,
+        light: NDArray[np.uint8],
+        exposure_ms: float,
+        frame_number: int,
+        gain: float = 1.0,
+    ) -> Image:
         """Expose one frame at the pace of a camera.
 
         The noise is Gaussian with the variance of `expose`, drawn from a bank of 2²¹ numbers at
@@ -122,7 +134,7 @@ class Sensor:
         for start, offset in zip(starts, offsets, strict=True):
             strip = slice(start, start + rows)
             noise = _noise_bank()[offset : offset + image[strip].size]
-            self._expose_strip(light[strip], strip, exposure_ms, noise, image[strip])
+            self._expose_strip(light[strip], strip, exposure_ms, gain, noise, image[strip])
         return image
 
     def _blank(self) -> Image:
@@ -134,6 +146,7 @@ class Sensor:
         light: NDArray[np.uint8],
         strip: slice,
         exposure_ms: float,
+        gain: float,
         noise: NDArray[np.float32],
         out: Image,
     ) -> None:
@@ -147,7 +160,7 @@ class Sensor:
         cv2.threshold(electrons, self._true.full_well_e, 0, cv2.THRESH_TRUNC, dst=electrons)
         spread = cv2.sqrt(electrons + np.float32(self._true.read_noise_e**2))
         cv2.multiply(spread, noise.reshape(flat), dst=spread)
-        per_e = 1 / self.gain_e_per_dn
+        per_e = gain / self.gain_e_per_dn
         depth = cv2.CV_8U if out.dtype == np.uint8 else cv2.CV_16U
         dark = self._true.dark_dn
         level = out.reshape(flat)
