@@ -73,6 +73,12 @@ class Instant:
     def set_exposure(self, exposure_ms: float) -> None:
         pass
 
+    def gain(self) -> float:
+        return 1.0
+
+    def set_gain(self, gain: float) -> None:
+        pass
+
     def snap(self) -> Frame:
         self.number += 1
         image = self.image.copy()

@@ -190,9 +190,10 @@ class FastScene(Scene):
         exposure_ms: float,
         rng: np.random.Generator,
         camera: Camera | None = None,
+        gain: float = 1.0,
     ) -> NDArray[np.uint8] | NDArray[np.uint16]:
         self.exposed += 1
-        return self.expose_fast(objective, view, exposure_ms, self.exposed, camera)
+        return self.expose_fast(objective, view, exposure_ms, self.exposed, camera, gain)
 
 
 class Counted(SimulatedMicroscope):

@@ -17,6 +17,7 @@ from scope_sr.cli.doctor import doctor
 from scope_sr.cli.enhance import enhance
 from scope_sr.cli.evaluate import evaluate
 from scope_sr.cli.export import export
+from scope_sr.cli.live import live
 from scope_sr.cli.models import models
 from scope_sr.cli.options import INTERRUPTED
 from scope_sr.cli.train import train
@@ -46,6 +47,7 @@ cli.add_command(doctor)
 cli.add_command(enhance)
 cli.add_command(evaluate)
 cli.add_command(export)
+cli.add_command(live)
 cli.add_command(models)
 cli.add_command(train)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from scope_sr.engine.choosing import chosen, refuse_runtime
-from scope_sr.engine.engine import Band, Engine
+from scope_sr.engine.engine import Band, Engine, out_of_memory
 from scope_sr.engine.opening import card_of, sha256_of
-from scope_sr.engine.runtimes import NAMES, Runtime, available, made
+from scope_sr.engine.runtimes import NAMES, Runtime, available, made, use_threads
 
 __all__ = [
     "NAMES",
@@ -16,6 +16,8 @@ __all__ = [
     "card_of",
     "chosen",
     "made",
+    "out_of_memory",
     "refuse_runtime",
     "sha256_of",
+    "use_threads",
 ]

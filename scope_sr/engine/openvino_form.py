@@ -19,6 +19,7 @@ from scope_sr.errors import InputError
 
 Pictures = NDArray[np.uint8]
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}  # else processors with bfloat16 round to three figures
+threads: int | None = None  # to compute with; None: as many as OpenVINO takes by itself
 IN_FLOAT = ["Add", "Multiply", "Divide"]  # levels to 0..1 and back, and the sum with the skip
 
 
@@ -68,7 +69,8 @@ def converted(graph: Any) -> Any:
 
 def compiled(model: Any) -> Callable[[Pictures], Pictures]:
     """Make an OpenVINO model ready for ``(N, H, W, 3)``."""
-    ready = needed("openvino", "openvino").Core().compile_model(model, "CPU", EXACT)
+    settings = EXACT if threads is None else {**EXACT, "INFERENCE_NUM_THREADS": threads}
+    ready = needed("openvino", "openvino").Core().compile_model(model, "CPU", settings)
 
     def run(pictures: Pictures) -> Pictures:
         found: Pictures = ready(np.ascontiguousarray(pictures))[0]

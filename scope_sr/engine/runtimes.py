@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from scope_sr.engine import openvino_form
 from scope_sr.engine.opening import is_form, read_form, ready
 from scope_sr.engine.openvino_form import compiled, converted, needed
 from scope_sr.errors import InputError
@@ -33,11 +34,20 @@ class Runtime:
         One of `NAMES`.
     run
         ``(N, H, W, 3)`` uint8 in; out, `scale` times as large.
+    model
+        With torch, the model where it lies: for those who keep pictures there.
     """
 
     name: str
     card: Card
     run: Callable[[Pictures], Pictures]
+    model: Model | None = None
+
+
+def use_threads(count: int) -> None:
+    """Compute with so many threads in this process: torch at once, OpenVINO what is made next."""
+    torch.set_num_threads(count)
+    openvino_form.threads = count
 
 
 def available() -> tuple[str, ...]:
@@ -115,4 +125,4 @@ def on_torch(model: Model) -> Runtime:
             found: Pictures = model.graph(there).cpu().numpy()
             return found
 
-    return Runtime(model.device.type, model.card, run)
+    return Runtime(model.device.type, model.card, run, model)
