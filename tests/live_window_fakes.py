@@ -49,6 +49,7 @@ class FakePipeline:
             record=CalibrationRecord.nominal(rig),
             abilities=lambda: self.able,
             um_per_px=lambda name: 0.5,
+            gain=None,
         )
         self.notify = lambda: None
         self.board = Board(lambda: self.notify())
@@ -57,7 +58,7 @@ class FakePipeline:
         self.original, self.enhanced = Meter(), Meter()
         self.camera = Notebook(gains=(1.0, 1.0, 1.0), frozen=False, skipped=0)
         self.model = Notebook(wishes=Wishes(), state=ModelState)
-        self.hands = Notebook(busy="", gain=None)
+        self.hands = Notebook(busy="")
         self.writer = Notebook(recording=None, folder=folder)
         self.closed = 0
 

@@ -422,12 +422,17 @@ def test_clipped_pixels_are_striped(bare):
 def test_tags_say_what_it_is_and_how_old(canvas):
     now_s = time.monotonic()
     canvas.objective_words = lambda name: "10×/0.30"
+    canvas.offset_px = lambda older, newer: (0.0, 0.0)
     canvas.set_mode("split")
     canvas.show(shown(seen(at_s=now_s)))
     assert canvas._tags["original"] == marks.Tag("Original 10×/0.30", marks.LIVE)
     assert canvas._tags["enhanced"].words == "Enhanced: nothing here yet"
     canvas.lay([patch(seen(at_s=now_s - 1.2))])
-    assert canvas._tags["enhanced"] == marks.Tag("Enhanced ×2 · compact-x2 · 1.2 s old", marks.LATE)
+    words = "Enhanced ×2 · compact-x2 · 1.2 s old"
+    assert canvas._tags["enhanced"] == marks.Tag(words, marks.LIVE)  # nothing has changed since
+    canvas.show(shown(seen(at_s=now_s, view=2)))
+    assert canvas._tags["enhanced"] == marks.Tag(words, marks.LATE)
+    canvas.show(shown(seen(at_s=now_s)))
     canvas.set_frozen(True)
     assert {tag.dot for tag in canvas._tags.values()} == {marks.STILL}
     canvas.set_frozen(False)

@@ -309,7 +309,7 @@ def test_all_of_it_goes_on_while_the_camera_runs_on_every_instrument(every: Benc
     assert np.allclose(record.specimen_um(rig.high, microscope.position()), point_um, atol=0.3)
     assert microscope.position().z_um == pytest.approx(lens.parfocal_um, abs=0.1)
     assert microscope.exposure_ms() == rig.objectives[rig.high].exposure_ms
-    assert (microscope.gain(), every.hands.gain) == (2.0, 2.0)
+    assert (microscope.gain(), every.stand.gain) == (2.0, 2.0)
     until_s, frame = time.monotonic() + PATIENCE_S, None
     while frame is None and time.monotonic() < until_s:
         frame = microscope.latest(0)

@@ -24,6 +24,7 @@ from scope_sr.microscope.protocol import Microscope
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.002  # between two looks for a new frame
+PACE_S = 0.022  # from one frame to the next at least: no eye is faster, and models want the time
 AGAIN_S = 2.0  # between two tries to open a source that is gone
 SILENT_S = 2.0  # beyond two exposures
 FIRST_S = 10.0  # the first frame of a stream may take longer
@@ -139,6 +140,7 @@ class Camera:
             arrived_s = time.monotonic()
             after = frame.number
             self._take(frame, arrived_s)
+            self._over.wait(max(0.0, arrived_s + PACE_S - time.monotonic()))
 
     def _restart(self, microscope: Microscope, error: MicroscopeError) -> None:
         """Begin the stream anew where it was ended, or its geometry changed, behind our back.

@@ -90,15 +90,9 @@ class Hands:
 
     Nothing here waits for a device but the thread. What goes wrong stands on the board in one line,
     under ``stage``, ``objective``, ``exposure`` or ``gain``, until the next of its kind succeeds.
-
-    Attributes
-    ----------
-    gain
-        What the camera took when it was last given a gain; None before.
     """
 
     def __init__(self, stand: Stand, board: Board) -> None:
-        self.gain: float | None = None
         self._stand = stand
         self._board = board
         self._changed = threading.Condition()
@@ -280,7 +274,7 @@ class Hands:
             microscope.set_exposure(request.exposure_ms)
         else:
             microscope.set_gain(request.gain)
-            self.gain = microscope.gain()
+            self._stand.gain = microscope.gain()
 
     def _move(self, microscope: Microscope, move: Move) -> None:
         here = self._here(microscope)

@@ -35,8 +35,8 @@ class Stand:
         Whoever turns the nosepiece writes here beforehand where to; what turns without that was
         turned by hand.
     gain
-        Whoever sets the gain writes it here, since frames do not tell it: another gain is another
-        view.
+        Of the camera; None where it has none. Whoever sets it writes it here, since frames do not
+        tell it: another gain is another view.
     """
 
     def __init__(
@@ -185,6 +185,7 @@ class Stand:
         """Note what is to be given back: as found first, however often it was lost in between."""
         if self._found is None and isinstance(microscope, GuardedMicroscope):
             self._found = microscope.exposure_ms(), microscope.gain()
+        self.gain = microscope.gain() if self._facts.gain_limits else None
 
     def _judge_record(self) -> None:
         """Put up with the rig's word where the record is of another camera: a view is no data."""

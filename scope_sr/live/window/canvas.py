@@ -309,7 +309,9 @@ class Canvas(QtWidgets.QWidget):
         top = self._placed[-1].layer
         words = " · ".join(part for part in (f"Enhanced ×{top.scale}", top.model) if part)
         oldest_s = min(one.layer.oldest_s for one in self._placed)
-        return tags | {"enhanced": marks.tag(words, now_s - oldest_s, frozen=self._frozen)}
+        holds = all(one.layer.seen.view == seen.view for one in self._placed)
+        age_s = now_s - oldest_s
+        return tags | {"enhanced": marks.tag(words, age_s, frozen=self._frozen, holds=holds)}
 
     def _tick(self) -> None:
         """Look at ages and at what is under the cursor, though nothing may have come."""

@@ -72,6 +72,10 @@ class Deeds:
         canvas = self._window.canvas
         canvas.set_split(min(max(canvas.split + share, 0.0), 1.0))
 
+    def lens_by(self, factor: float) -> None:
+        """Make the lens larger or smaller."""
+        self._window.canvas.set_lens(factor=factor)
+
     def full_screen(self) -> None:
         """Fill the screen, or go back."""
         full = not self._window.isFullScreen()

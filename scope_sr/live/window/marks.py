@@ -44,8 +44,13 @@ class Tag:
     dot: str
 
 
-def tag(words: str, age_s: float | None, *, frozen: bool) -> Tag:
+def tag(words: str, age_s: float | None, *, frozen: bool, holds: bool = False) -> Tag:
     """Say how fresh a picture is, by colour and in words.
+
+    Parameters
+    ----------
+    holds
+        Whether nothing of what is seen has changed since: the picture is old, and true.
 
     >>> tag("Original 10x", 0.03, frozen=False)
     Tag(words='Original 10x', dot='#5fd38d')
@@ -58,7 +63,7 @@ def tag(words: str, age_s: float | None, *, frozen: bool) -> Tag:
         return Tag(words, STILL)
     if age_s <= LATE_S:
         return Tag(words, LIVE)
-    return Tag(f"{words} · {in_words(age_s)} old", LATE)
+    return Tag(f"{words} · {in_words(age_s)} old", LIVE if holds else LATE)
 
 
 def in_words(age_s: float) -> str:

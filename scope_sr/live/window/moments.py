@@ -44,7 +44,7 @@ def circumstances(window: LiveWindow) -> Circumstances:
         source=pipeline.stand.name,
         rig=pipeline.stand.rig,
         gains=pipeline.camera.gains,
-        camera_gain=pipeline.hands.gain,
+        camera_gain=pipeline.stand.gain,
         model=_network(state, "model"),
         nuclei=_network(state, "nuclei"),
         notes=tuple(state.warnings),

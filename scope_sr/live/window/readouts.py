@@ -74,7 +74,7 @@ class Readouts(QtCore.QObject):
         if seen is not self._counted:
             self._counted = seen
             self._window.camera_panel.show_levels(histogram(seen.rgb))
-            self._window.camera_panel.follow(seen.frame.exposure_ms, self._pipeline.hands.gain)
+            self._window.camera_panel.follow(seen.frame.exposure_ms, self._pipeline.stand.gain)
             self._window.minimap.follow(seen)
             self._window.stage_panel.show_place(seen.frame.position, seen.frame.objective)
         why_none = "" if self._window.nuclei_shown else "Not looked for; N shows them."
@@ -146,6 +146,14 @@ class Readouts(QtCore.QObject):
         if stand.record is not None and stand.record is not self._mapped:
             self._mapped = stand.record
             self._window.minimap.set_axes(next(iter(stand.record.objectives.values())).affine)
+            self._window.minimap.centre_um = self._centre_um
+
+    def _centre_um(self, seen: Seen) -> tuple[float, float]:
+        """Say which place of the specimen is in the middle: objectives differ in it."""
+        record, objective, stage = self._mapped, seen.frame.objective, seen.frame.position
+        if record is None or objective not in record.objectives:
+            return stage.x_um, stage.y_um
+        return record.specimen_um(objective, stage)
 
     def _labels(self) -> dict[str, tuple[str, str]]:
         """Name the objectives for people: ``10×``, and what they are in full."""

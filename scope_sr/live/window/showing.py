@@ -124,7 +124,7 @@ def _save(window: LiveWindow, path: Path) -> None:
     picture = window.grab().toImage()
     flat = picture.convertToFormat(picture.Format.Format_RGB888)  # no transparent pixels in a file
     with whole(path) as part:
-        if not flat.save(str(part), b"PNG"):
+        if not flat.save(str(part), "PNG"):  # type: ignore[call-overload]
             msg = f"{path}: the picture could not be written; is the disk full?"
             raise OSError(msg)
 

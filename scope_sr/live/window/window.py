@@ -94,7 +94,6 @@ class LiveWindow(QtWidgets.QMainWindow):
             before = self.canvas.show(shown)
             if before is not None:
                 self.pipeline.pool.put(before.pixels)
-            self.pipeline.writer.add(shown.seen)
         patches = self.pipeline.tray.take()
         if patches:
             self.canvas.lay(patches)
