@@ -29,7 +29,7 @@ from PySide6 import QtGui, QtWidgets
 
 from scope_sr.frame import Frame, Position
 from scope_sr.live.seen import Patch, Seen, Shown, Window
-from scope_sr.live.window.canvas import Canvas
+from scope_sr.live.window.view.canvas import Canvas
 
 SIZES = (512, 1024, 2048)
 VIEW_PX = 1000

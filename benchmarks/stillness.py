@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scope_sr.config import load_rig
 from scope_sr.frame import Frame, Position
 from scope_sr.imaging.flat_field import structure
-from scope_sr.live.stillness import Stillness
+from scope_sr.live.source.stillness import Stillness
 from scope_sr.specimen.optics import View
 from scope_sr.specimen.scene import Scene
 

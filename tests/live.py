@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from scope_sr.live.board import Board, Note
-from scope_sr.live.camera import Camera
 from scope_sr.live.mailbox import Pool
 from scope_sr.live.seen import Seen, Shown
-from scope_sr.live.stand import Stand
+from scope_sr.live.source.camera import Camera
+from scope_sr.live.source.stand import Stand
 
 PATIENCE_S = 8.0
 

@@ -16,8 +16,8 @@ from scope_sr.frame import Frame, Position
 from scope_sr.live.board import Board
 from scope_sr.live.figures import Meter
 from scope_sr.live.mailbox import Latest, Pool, Tray
+from scope_sr.live.model.thread import ModelState
 from scope_sr.live.seen import Abilities, Nuclei, Patch, Seen, Shown, Window, Wishes
-from scope_sr.live.thread import ModelState
 
 ALL = Abilities(
     objectives=("5x", "10x", "20x"),

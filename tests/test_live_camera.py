@@ -16,9 +16,9 @@ from scope_sr.config import Rig
 from scope_sr.errors import MicroscopeError
 from scope_sr.frame import Frame, Position
 from scope_sr.light import Shading, corrected, stored
-from scope_sr.live.developing import NEUTRAL, Developing, to_bgra
 from scope_sr.live.mailbox import Pool
-from scope_sr.live.stand import Stand
+from scope_sr.live.source.developing import NEUTRAL, Developing, to_bgra
+from scope_sr.live.source.stand import Stand
 from scope_sr.microscope import open_microscope
 
 SHAPES = [((150, 70, 3), np.uint8, 8), ((150, 70), np.uint8, 8), ((150, 70, 3), np.uint16, 12),

@@ -19,9 +19,9 @@ from PySide6.QtTest import QTest
 from scope_sr.frame import Frame, Position
 from scope_sr.live.mailbox import Latest, Pool
 from scope_sr.live.seen import Nuclei, Patch, Seen, Shown, Window
-from scope_sr.live.window import marks
-from scope_sr.live.window.canvas import Canvas
 from scope_sr.live.window.theme import THEMES
+from scope_sr.live.window.view import marks
+from scope_sr.live.window.view.canvas import Canvas
 
 pytestmark = pytest.mark.xdist_group("qt")
 

@@ -23,14 +23,14 @@ from rigs import make_rig
 from scope_sr import disk
 from scope_sr.errors import InputError
 from scope_sr.frame import Frame, Position
-from scope_sr.live import recording, sidebyside, snapshot, stack, writer
 from scope_sr.live.board import Board, Note
-from scope_sr.live.provenance import Circumstances, Network
-from scope_sr.live.recording import Footage, Recording, is_recording
-from scope_sr.live.replay import stand_of
+from scope_sr.live.keeping import recording, sidebyside, snapshot, stack, writer
+from scope_sr.live.keeping.provenance import Circumstances, Network
+from scope_sr.live.keeping.recording import Footage, Recording, is_recording
+from scope_sr.live.keeping.snapshot import Moment
+from scope_sr.live.keeping.writer import Writer
 from scope_sr.live.seen import Seen
-from scope_sr.live.snapshot import Moment
-from scope_sr.live.writer import Writer
+from scope_sr.live.source.replay import stand_of
 from scope_sr.modelfile import read_card
 from scope_sr.pictures.tiff import TiffPixels
 from scope_sr.software import NOTICE

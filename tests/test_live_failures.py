@@ -17,8 +17,8 @@ from rigs import demo_rig, make_rig, remote_rig
 from scope_sr.config import Rig
 from scope_sr.errors import DeadlineError, MicroscopeError
 from scope_sr.frame import Frame
-from scope_sr.live import camera
-from scope_sr.live.stand import Stand
+from scope_sr.live.source import camera
+from scope_sr.live.source.stand import Stand
 from scope_sr.microscope import open_microscope
 from scope_sr.microscope.running import connect
 

@@ -20,8 +20,8 @@ from scope_sr.config import AXES, Rig
 from scope_sr.errors import MicroscopeError, StoppedError
 from scope_sr.frame import Frame, Position
 from scope_sr.live.board import Board
-from scope_sr.live.hands import Hands
 from scope_sr.live.seen import Seen
+from scope_sr.live.source.hands import Hands
 from scope_sr.microscope import GuardedMicroscope, open_microscope
 from scope_sr.microscope.protocol import Microscope
 from scope_sr.specimen.optics import View, specimen_offsets_um

@@ -20,15 +20,15 @@ from scope_sr.errors import InputError
 from scope_sr.frame import Frame, Position
 from scope_sr.imaging.nuclei import components, filled, instances, planes, targets
 from scope_sr.imaging.stain import stains
-from scope_sr.live import loading
 from scope_sr.live.board import Board
-from scope_sr.live.choosing import generator_of, nuclei_of, outside, spare_cores
-from scope_sr.live.enhancing import Enhancer, Piece, found
-from scope_sr.live.equipping import FAILURES
-from scope_sr.live.on_gpu import OnGpu
+from scope_sr.live.model import loading
+from scope_sr.live.model.choosing import generator_of, nuclei_of, outside, spare_cores
+from scope_sr.live.model.enhancing import Enhancer, Piece, found
+from scope_sr.live.model.equipping import FAILURES
+from scope_sr.live.model.on_gpu import OnGpu
+from scope_sr.live.model.thread import Model
+from scope_sr.live.model.tiling import LEAST_PX, cells, largest, whole
 from scope_sr.live.seen import Patch, Seen, Window, Wishes
-from scope_sr.live.thread import Model
-from scope_sr.live.tiling import LEAST_PX, cells, largest, whole
 from scope_sr.microscope import open_microscope
 from scope_sr.modelfile import Card
 

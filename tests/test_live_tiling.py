@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scope_sr.frame import Frame, Position
-from scope_sr.live.course import FILLS, NUCLEI_EVERY, Course, Turn
-from scope_sr.live.seen import Seen, Window
-from scope_sr.live.tiling import (
+from scope_sr.live.model.course import FILLS, NUCLEI_EVERY, Course, Turn
+from scope_sr.live.model.tiling import (
     LEAST_PX,
     RESTLESS_S,
     SETTLED_S,
@@ -31,6 +30,7 @@ from scope_sr.live.tiling import (
     sides,
     whole,
 )
+from scope_sr.live.seen import Seen, Window
 
 SHAPES = st.tuples(st.integers(1, 900), st.integers(1, 900))
 NOW_S = 100.0

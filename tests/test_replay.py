@@ -15,7 +15,7 @@ from sessions import fill, filled, picture, small_plan, small_rig
 from scope_sr.calibration import CalibrationRecord
 from scope_sr.errors import InputError, MicroscopeError
 from scope_sr.frame import Frame, Position
-from scope_sr.live.replay import Recorded, Replay, stand_of
+from scope_sr.live.source.replay import Recorded, Replay, stand_of
 from scope_sr.session import Session
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from textures import texture
 
 from scope_sr.frame import Frame, Position
-from scope_sr.live.stillness import Stillness
+from scope_sr.live.source.stillness import Stillness
 
 SIDE_PX = 256
 HERE = Position(100.0, -50.0, 3.0)

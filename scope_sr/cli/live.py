@@ -18,7 +18,7 @@ from scope_sr.software import NOTICE
 if TYPE_CHECKING:
     from scope_sr.live.headless import Figures
     from scope_sr.live.pipeline import Pipeline
-    from scope_sr.live.stand import Stand
+    from scope_sr.live.source.stand import Stand
     from scope_sr.microscope import Ask
 
 SCREENSHOT_S = 20.0  # at most, for the enhanced picture to be whole
@@ -153,11 +153,11 @@ def _wanted(model: str) -> str:
 
 def _stand(asked: dict[str, Any], ask: Ask | None) -> Stand:
     if asked["replay"]:
-        from scope_sr.live.replay import stand_of
+        from scope_sr.live.source.replay import stand_of
 
         return stand_of(asked["replay"])
     from scope_sr.config import load_rig
-    from scope_sr.live.stand import Stand
+    from scope_sr.live.source.stand import Stand
 
     return Stand.of_rig(load_rig(asked["rig"] or "simulated"), ask)
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from scope_sr.live.board import Board
-from scope_sr.live.camera import Camera
 from scope_sr.live.figures import Meter
-from scope_sr.live.hands import Hands
+from scope_sr.live.keeping.writer import Writer
 from scope_sr.live.mailbox import Latest, Pool, Tray
+from scope_sr.live.model.thread import Model
 from scope_sr.live.seen import Patch, Shown, Wishes
-from scope_sr.live.stand import Stand
-from scope_sr.live.thread import Model
-from scope_sr.live.writer import Writer
+from scope_sr.live.source.camera import Camera
+from scope_sr.live.source.hands import Hands
+from scope_sr.live.source.stand import Stand
 
 END_S = 1.0  # a window that was closed must be gone
 

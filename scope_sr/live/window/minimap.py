@@ -15,8 +15,8 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt, Signal
 
 from scope_sr.live.seen import Seen
-from scope_sr.live.window.field_item import OPAQUE, image
 from scope_sr.live.window.theme import THEMES, Theme
+from scope_sr.live.window.view.field_item import OPAQUE, image
 
 Limits = tuple[tuple[float, float], tuple[float, float]]
 Place = tuple[float, float]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scope_sr.live.provenance import Circumstances, Network
-from scope_sr.live.snapshot import Moment
-from scope_sr.live.thread import ModelState
+from scope_sr.live.keeping.provenance import Circumstances, Network
+from scope_sr.live.keeping.snapshot import Moment
+from scope_sr.live.model.thread import ModelState
 
 if TYPE_CHECKING:
     from scope_sr.live.window.window import LiveWindow

@@ -11,8 +11,8 @@ from PySide6 import QtCore
 from scope_sr.calibration.record import CalibrationRecord
 from scope_sr.disk import in_words
 from scope_sr.live.levels import histogram
+from scope_sr.live.model.thread import ModelState
 from scope_sr.live.seen import Seen
-from scope_sr.live.thread import ModelState
 from scope_sr.live.window.panels.nuclei import Census
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from scope_sr.live.seen import Seen, Shown
 from scope_sr.live.window.actions import ACTIONS, BY_NAME, GROUPS, Act, act_of
 from scope_sr.live.window.asking import Asking
 from scope_sr.live.window.bridge import Bridge
-from scope_sr.live.window.canvas import Canvas
 from scope_sr.live.window.deeds import Deeds
 from scope_sr.live.window.directions import offset_px
 from scope_sr.live.window.icons import SIDE, icon
@@ -27,13 +26,14 @@ from scope_sr.live.window.panels.parts import Column, Fold
 from scope_sr.live.window.panels.snapshots import SnapshotsPanel
 from scope_sr.live.window.panels.stage import StagePanel
 from scope_sr.live.window.panels.status import StatusLine
-from scope_sr.live.window.pointing import Pointed
 from scope_sr.live.window.reading_order import in_reading_order
 from scope_sr.live.window.readouts import Readouts
 from scope_sr.live.window.remembering import keep, restore
 from scope_sr.live.window.settings import Settings
 from scope_sr.live.window.sheet import shown as shown_key
 from scope_sr.live.window.theme import THEMES, Theme, dress
+from scope_sr.live.window.view.canvas import Canvas
+from scope_sr.live.window.view.pointing import Pointed
 from scope_sr.modelfile import shipped
 from scope_sr.software import NOTICE
 

@@ -10,7 +10,7 @@ While it grows it is a folder ``NAME.part``, and loses that ending when it is fi
 
 A recording whose program was killed keeps its ``.part`` and can be read as far as it goes, by any
 reader of TIFF or by :class:`Footage`: each page was whole before it was linked, see
-:mod:`scope_sr.live.stack`. Its OME-XML is missing; the time of each frame is not.
+:mod:`scope_sr.live.keeping.stack`. Its OME-XML is missing; the time of each frame is not.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from scope_sr import disk
 from scope_sr.config import reason
 from scope_sr.errors import InputError
 from scope_sr.frame import Frame, Position
-from scope_sr.live.provenance import Circumstances, Plane, Planes, ome_xml, signature, utc
+from scope_sr.live.keeping.provenance import Circumstances, Plane, Planes, ome_xml, signature, utc
+from scope_sr.live.keeping.snapshot import free_name
+from scope_sr.live.keeping.stack import Stack
 from scope_sr.live.seen import Seen
-from scope_sr.live.snapshot import free_name
-from scope_sr.live.stack import Stack
 from scope_sr.software import NOTICE
 
 SCHEMA = "scope-sr/recording/1"

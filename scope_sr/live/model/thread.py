@@ -9,17 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from scope_sr.live.beside import Beside
 from scope_sr.live.board import Board
-from scope_sr.live.course import Course, Turn
-from scope_sr.live.equipping import Equipment
 from scope_sr.live.figures import Meter
 from scope_sr.live.mailbox import Latest
+from scope_sr.live.model.beside import Beside
+from scope_sr.live.model.course import Course, Turn
+from scope_sr.live.model.equipping import Equipment
 from scope_sr.live.seen import Nuclei, Patch, Seen, Wishes
 from scope_sr.modelfile import Card
 
 if TYPE_CHECKING:
-    from scope_sr.live.enhancing import Enhancer, Piece
+    from scope_sr.live.model.enhancing import Enhancer, Piece
 
 WAIT_S = 0.05
 CLOSE_S = 0.8
@@ -74,9 +74,9 @@ class Model:
     """Enhances what the camera sees, and looks for nuclei in it, in a thread of its own.
 
     A small computer does the field part by part once it stands still, and what is looked at again
-    and again; one that does the whole field within `scope_sr.live.tiling.WHOLE_S` does it for each
-    frame, moving or not. Then nuclei are told apart in a second thread, and come with the next
-    picture of the same view.
+    and again; one that does the whole field within `scope_sr.live.model.tiling.WHOLE_S` does it
+    for each frame, moving or not. Then nuclei are told apart in a second thread, and come with the
+    next picture of the same view.
 
     Attributes
     ----------
@@ -238,7 +238,7 @@ class Model:
 
     def _nuclei(self, turn: Turn, piece: Piece, enhancer: Enhancer) -> Nuclei | None:
         """Look for nuclei now; in a whole field let them be told apart beside the pictures."""
-        from scope_sr.live.enhancing import found
+        from scope_sr.live.model.enhancing import found
 
         tried = self._equipment.tried
         if self._course is None or not self._course.whole:
@@ -252,7 +252,7 @@ class Model:
 
     def _let_be_told_apart(self, beside: Beside[Nuclei], enhancer: Enhancer) -> None:
         """Give the newest field to the second thread, if it has nothing to do."""
-        from scope_sr.live.enhancing import found
+        from scope_sr.live.model.enhancing import found
 
         piece = self._waiting
         if piece is None or not beside.free:
@@ -300,7 +300,7 @@ class Model:
         self._state = replace(self._state, loading=loading)
 
     def _tell(self, patch: Patch) -> None:
-        from scope_sr.live.loading import words
+        from scope_sr.live.model.loading import words
 
         enhancer, course = self._enhancer, self._course
         if enhancer is None or course is None:

@@ -16,7 +16,7 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QImage, QPainter, QPainterPath
 
 from scope_sr.live.enhanced import Placed
-from scope_sr.live.window.comparing import Parts
+from scope_sr.live.window.view.comparing import Parts
 
 OPAQUE = QImage.Format.Format_RGB32
 PREMULTIPLIED = QImage.Format.Format_ARGB32_Premultiplied

@@ -10,7 +10,7 @@ import torch
 from scope_sr.engine import Engine, card_of, chosen, sha256_of, use_threads
 from scope_sr.errors import InputError
 from scope_sr.live.board import Board
-from scope_sr.live.choosing import spare_cores
+from scope_sr.live.model.choosing import spare_cores
 
 WORDS = {"openvino": "OpenVINO, CPU", "cpu": "torch, CPU", "mps": "torch, Metal"}
 KINDS = {"sr": "enhances pictures", "nuclei": "looks for nuclei"}

@@ -30,7 +30,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scope_sr import disk
-from scope_sr.live.provenance import Circumstances, Plane, Planes, about, ome_xml, signature, utc
+from scope_sr.live.keeping.provenance import (
+    Circumstances,
+    Plane,
+    Planes,
+    about,
+    ome_xml,
+    signature,
+    utc,
+)
 from scope_sr.live.seen import Rgb, Seen
 from scope_sr.software import NOTICE
 
@@ -278,7 +286,7 @@ def _save(path: Path, pixels: Picture, xml: bytes, um_per_px: float | None) -> N
 
 
 def _to_look_at(path: Path, moment: Moment) -> None:
-    from scope_sr.live.sidebyside import drawn
+    from scope_sr.live.keeping.sidebyside import drawn
 
     drawn(moment.seen, moment.enhanced, moment.labels, moment.covered).save(
         path, format="png", compress_level=1

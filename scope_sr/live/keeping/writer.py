@@ -23,10 +23,10 @@ from scope_sr.config import reason
 from scope_sr.errors import ScopeSRError
 from scope_sr.live.board import Board
 from scope_sr.live.figures import Meter
-from scope_sr.live.provenance import Circumstances
-from scope_sr.live.recording import Recording
+from scope_sr.live.keeping.provenance import Circumstances
+from scope_sr.live.keeping.recording import Recording
+from scope_sr.live.keeping.snapshot import Moment, write
 from scope_sr.live.seen import Seen
-from scope_sr.live.snapshot import Moment, write
 
 WAITING_BYTES = 128 * 2**20  # of frames on their way to the disk; 40 of 1024 x 1024 in colour
 WAITING_SNAPSHOTS = 4

@@ -9,9 +9,9 @@ import pyqtgraph as pg
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import QRectF, Qt
 
-from scope_sr.live.window.comparing import Parts
-from scope_sr.live.window.field_item import FieldItem
-from scope_sr.live.window.sight import Sight
+from scope_sr.live.window.view.comparing import Parts
+from scope_sr.live.window.view.field_item import FieldItem
+from scope_sr.live.window.view.sight import Sight
 
 
 class Hand(Protocol):

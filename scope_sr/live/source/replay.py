@@ -15,8 +15,8 @@ from PIL import Image
 from scope_sr.config import reason
 from scope_sr.errors import InputError, MicroscopeError, ScopeSRError
 from scope_sr.frame import CameraFacts, Frame, Position
-from scope_sr.live.recording import Footage, is_recording
-from scope_sr.live.stand import Stand
+from scope_sr.live.keeping.recording import Footage, is_recording
+from scope_sr.live.source.stand import Stand
 from scope_sr.pictures.boxes import Box
 from scope_sr.pictures.files import (
     DAMAGED,

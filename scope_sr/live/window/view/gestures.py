@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from PySide6 import QtGui
 from PySide6.QtCore import QPointF, Qt
 
-from scope_sr.live.window.pane import Pane
+from scope_sr.live.window.view.pane import Pane
 
 if TYPE_CHECKING:
-    from scope_sr.live.window.canvas import Canvas
+    from scope_sr.live.window.view.canvas import Canvas
 
 NOTCH = 120.0  # Qt's units of the wheel
 ZOOM_STEP = 1.25

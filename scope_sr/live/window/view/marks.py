@@ -25,8 +25,8 @@ from PySide6.QtGui import (
 )  # fmt: skip
 
 from scope_sr.drawing import rounded
-from scope_sr.live.window.comparing import GRIP_PX
-from scope_sr.live.window.sight import Sight
+from scope_sr.live.window.view.comparing import GRIP_PX
+from scope_sr.live.window.view.sight import Sight
 
 LIVE, LATE, STILL = "#5fd38d", "#ffb454", "#a7b3c1"
 PLATE, INK = QColor(13, 16, 20, 190), QColor("#ffffff")

@@ -19,15 +19,15 @@ from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 
 from scope_sr.live.enhanced import Enhanced, Placed, borders
 from scope_sr.live.seen import Patch, Seen, Shown
-from scope_sr.live.window import comparing, marks
-from scope_sr.live.window.clipping import stripes
-from scope_sr.live.window.comparing import Comparison
-from scope_sr.live.window.field_item import OPAQUE, PREMULTIPLIED, Picture, image, over
-from scope_sr.live.window.gestures import Gestures
-from scope_sr.live.window.pane import Pane
-from scope_sr.live.window.pointing import Pointed, Rgb, pointed_at
-from scope_sr.live.window.sight import Sight
 from scope_sr.live.window.theme import THEMES, Theme
+from scope_sr.live.window.view import comparing, marks
+from scope_sr.live.window.view.clipping import stripes
+from scope_sr.live.window.view.comparing import Comparison
+from scope_sr.live.window.view.field_item import OPAQUE, PREMULTIPLIED, Picture, image, over
+from scope_sr.live.window.view.gestures import Gestures
+from scope_sr.live.window.view.pane import Pane
+from scope_sr.live.window.view.pointing import Pointed, Rgb, pointed_at
+from scope_sr.live.window.view.sight import Sight
 
 TICK_MS = 250  # so often the age of the pictures is looked at
 DESCRIPTIONS = {

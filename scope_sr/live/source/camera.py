@@ -14,11 +14,11 @@ from collections.abc import Callable
 from scope_sr.errors import DeadlineError, MicroscopeError, ScopeSRError
 from scope_sr.frame import Frame
 from scope_sr.live.board import Board
-from scope_sr.live.developing import NEUTRAL, Developing, Gains, to_bgra
 from scope_sr.live.mailbox import Pool
 from scope_sr.live.seen import Seen, Shown
-from scope_sr.live.stand import Stand
-from scope_sr.live.stillness import Stillness
+from scope_sr.live.source.developing import NEUTRAL, Developing, Gains, to_bgra
+from scope_sr.live.source.stand import Stand
+from scope_sr.live.source.stillness import Stillness
 from scope_sr.microscope.protocol import Microscope
 
 log = logging.getLogger(__name__)

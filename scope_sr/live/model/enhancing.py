@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scope_sr.engine import Engine, out_of_memory
 from scope_sr.imaging.fidelity import disagreement, sharper_by_px
 from scope_sr.imaging.nuclei import Labels, filled, instances
-from scope_sr.live.on_gpu import OnGpu
+from scope_sr.live.model.on_gpu import OnGpu
+from scope_sr.live.model.tiling import Shape, looked_at, whole
 from scope_sr.live.seen import Bgra, Nuclei, Rgb, Seen, Window
-from scope_sr.live.tiling import Shape, looked_at, whole
 
 WITHIN, OUTLINE = 1, 2
 # Seen beyond a window, in pixels of the picture nuclei are looked for in: 9 µm at 0.25 µm. A field
@@ -97,7 +97,7 @@ class Enhancer:
         ----------
         size
             Rows and columns of the largest window there will be; see
-            :func:`scope_sr.live.tiling.looked_at`.
+            :func:`scope_sr.live.model.tiling.looked_at`.
 
         Raises
         ------

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from scope_sr.errors import ScopeSRError
 from scope_sr.live.board import Board
-from scope_sr.live.choosing import generator_of, nuclei_of, odd_stain, outside
+from scope_sr.live.model.choosing import generator_of, nuclei_of, odd_stain, outside
+from scope_sr.live.model.tiling import settled
 from scope_sr.live.seen import Seen, Wishes
-from scope_sr.live.tiling import settled
 
 if TYPE_CHECKING:  # torch comes with them, when the first frame is on the screen already
     from scope_sr.engine import Engine
-    from scope_sr.live.enhancing import Enhancer
-    from scope_sr.live.loading import Shelf
+    from scope_sr.live.model.enhancing import Enhancer
+    from scope_sr.live.model.loading import Shelf
 
 FAILURES = 5  # in a row: then a model is put aside
 STAIN_S = 2.0
@@ -160,7 +160,7 @@ class Equipment:
 
     def _load(self, part: str, name: str, beside: Engine | None) -> Engine:
         if self._shelf is None:
-            from scope_sr.live.loading import Shelf
+            from scope_sr.live.model.loading import Shelf
 
             self._shelf = Shelf(self._board, self._runtime)
         began_s = time.perf_counter()
@@ -175,7 +175,7 @@ class Equipment:
             return
         now = self.enhancer
         if now is None or (now.generator, now.nuclei) != (generator, nuclei):
-            from scope_sr.live.enhancing import Enhancer
+            from scope_sr.live.model.enhancing import Enhancer
 
             self.enhancer = Enhancer(generator, nuclei)
 

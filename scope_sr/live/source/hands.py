@@ -23,7 +23,7 @@ from scope_sr.microscope.way import arrived
 if TYPE_CHECKING:
     from scope_sr.live.board import Board
     from scope_sr.live.seen import Seen
-    from scope_sr.live.stand import Stand
+    from scope_sr.live.source.stand import Stand
     from scope_sr.microscope.protocol import Microscope
 
 END_S = 1.0  # a window that was closed is gone within this

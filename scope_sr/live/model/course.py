@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scope_sr.live.seen import Seen, Window
-from scope_sr.live.tiling import (
+from scope_sr.live.model.tiling import (
     Filled,
     Focus,
     Pace,
@@ -22,6 +21,7 @@ from scope_sr.live.tiling import (
     stalest,
     whole,
 )
+from scope_sr.live.seen import Seen, Window
 
 FILLS = 2  # parts of the rest of the field between two of what is looked at
 NUCLEI_EVERY = 4  # of the pictures of one place: it is the same tissue

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF
 
-from scope_sr.live.window.sight import Sight
+from scope_sr.live.window.view.sight import Sight
 
 MODES = ("original", "enhanced", "split", "lens", "side")
 GRIP_PX = 13.0  # radius of the grip

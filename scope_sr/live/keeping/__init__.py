@@ -1,0 +1,1 @@
+"""Snapshots and recordings, written in a thread of their own."""

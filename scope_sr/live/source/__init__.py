@@ -1,0 +1,1 @@
+"""Where frames come from: a stand that can be lost and opened again, or what was recorded."""

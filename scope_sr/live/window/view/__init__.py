@@ -1,0 +1,1 @@
+"""The picture in the window: two pictures of one field, compared, with marks over them."""
