@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from PIL.Image import Image as PngImage
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
 
 Color = tuple[int, int, int]  # red, green and blue of 255
 
@@ -203,3 +205,40 @@ def histogram(
     share = 100 * counts / max(len(values), 1)
     axes.stairs(share, edges, color=color, linewidth=1.4, label=name)
     axes.stairs(share, edges, color=color, fill=True, alpha=0.15)
+
+
+def draw_scale_bar(
+    pen: ImageDraw, lower_left: tuple[int, int], um_per_px: float, length_um: float, text_px: int
+) -> None:
+    """Draw a scale bar on white, its corner at (left, bottom); see `scale_bar_px`."""
+    left, bottom = lower_left
+    width, height = scale_bar_px(um_per_px, length_um, text_px)
+    pad, top = text_px // 2, bottom - height
+    pen.rectangle((left, top, left + width, bottom), fill="white")
+    pen.rectangle(
+        (left + pad, top + pad, left + width - pad - 1, top + pad + text_px // 3), "black"
+    )
+    pen.text(
+        (left + width / 2, bottom - pad / 2),
+        f"{length_um:g} µm",
+        fill="black",
+        font=font(text_px),
+        anchor="mb",
+    )
+
+
+def scale_bar_px(um_per_px: float, length_um: float, text_px: int) -> tuple[int, int]:
+    """Give width and height of a scale bar with its white surroundings.
+
+    >>> scale_bar_px(0.5, 50.0, 14)
+    (114, 42)
+    """
+    return round(length_um / um_per_px) + 2 * (text_px // 2), 3 * text_px
+
+
+def font(size_px: float) -> FreeTypeFont:
+    """Load a font that has a µ: Pillow's own has none."""
+    from matplotlib import get_data_path
+    from PIL import ImageFont
+
+    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size_px)

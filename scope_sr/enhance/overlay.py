@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from scope_sr.disk import whole
-from scope_sr.drawing import rounded
+from scope_sr.drawing import draw_scale_bar, rounded, scale_bar_px
 from scope_sr.enhance.canvas import Pixels
 from scope_sr.enhance.counting import Counted
 from scope_sr.enhance.measure import Outline
@@ -70,31 +70,11 @@ def with_bar(drawn: Rgb, um_per_px: float) -> Rgb:
     rows, columns = drawn.shape[:2]
     wanted_px = max(BAR_SHARE * columns, LEAST_BAR_PX)
     length_um = rounded(wanted_px * um_per_px)
-    length = round(length_um / um_per_px)
-    size = max(14, min(rows, columns) // 64)
-    pad = size // 2
-    box = (length + 2 * pad, 3 * size)
-    if box[0] + 2 * pad > columns or box[1] + 2 * pad > rows:
+    text_px = max(14, min(rows, columns) // 64)
+    pad = text_px // 2
+    width, height = scale_bar_px(um_per_px, length_um, text_px)
+    if width + 2 * pad > columns or height + 2 * pad > rows:
         return drawn
     image = Image.fromarray(drawn)
-    pen = ImageDraw.Draw(image)
-    left, top = pad, rows - pad - box[1]
-    pen.rectangle((left, top, left + box[0], top + box[1]), fill="white")
-    pen.rectangle(
-        (left + pad, top + pad, left + pad + length - 1, top + pad + size // 3), fill="black"
-    )
-    pen.text(
-        (left + box[0] / 2, top + box[1] - pad / 2),
-        f"{length_um:g} µm",
-        fill="black",
-        font=_font(size),
-        anchor="mb",
-    )
+    draw_scale_bar(ImageDraw.Draw(image), (pad, rows - pad), um_per_px, length_um, text_px)
     return np.asarray(image)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Load a font that has a µ: Pillow's own has none."""
-    from matplotlib import get_data_path
-
-    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

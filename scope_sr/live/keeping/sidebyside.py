@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from scope_sr.drawing import rounded
+from scope_sr.drawing import draw_scale_bar, font, rounded
 from scope_sr.live.seen import Rgb, Seen
 from scope_sr.software import NOTICE
 
@@ -70,50 +68,19 @@ def _mounted(
     """Put pictures on white with their names above, the bar and the notice below."""
     width, height = size
     text_px = max(12, width // 48)
-    line, font = 2 * text_px, _font(text_px)
-    widest = max(len(panels) * (width + GAP_PX) - GAP_PX, round(font.getlength(NOTICE)))
+    line, letters = 2 * text_px, font(text_px)
+    widest = max(len(panels) * (width + GAP_PX) - GAP_PX, round(letters.getlength(NOTICE)))
     whole = Image.new("RGB", (widest + 2 * MARGIN_PX, height + 2 * line), "white")
     pen = ImageDraw.Draw(whole)
     for number, (name, picture) in enumerate(panels):
         left = MARGIN_PX + number * (width + GAP_PX)
         whole.paste(Image.fromarray(picture), (left, line))
         words = f"{name} {objective}".strip() if name == "original" else name
-        pen.text((left, line // 2), words, fill="black", font=font, anchor="lm")
+        pen.text((left, line // 2), words, fill="black", font=letters, anchor="lm")
     if um_per_px is not None:
-        _bar(pen, font, (MARGIN_PX, line + height), width, um_per_px)
+        pad = text_px // 2
+        corner = MARGIN_PX + pad, line + height - pad
+        draw_scale_bar(pen, corner, um_per_px, rounded(BAR_SHARE * width * um_per_px), text_px)
     middle = height + line + line // 2
-    pen.text((MARGIN_PX, middle), NOTICE, fill="black", font=font, anchor="lm")
+    pen.text((MARGIN_PX, middle), NOTICE, fill="black", font=letters, anchor="lm")
     return whole
-
-
-def _bar(
-    pen: ImageDraw.ImageDraw,
-    font: ImageFont.FreeTypeFont,
-    corner: tuple[int, int],
-    width: int,
-    um_per_px: float,
-) -> None:
-    """Draw a scale bar into the lower left corner of a picture."""
-    length_um = rounded(BAR_SHARE * width * um_per_px)
-    length, pad = round(length_um / um_per_px), font.size // 2
-    left, bottom = corner[0] + pad, corner[1] - pad
-    box = (left, bottom - 3 * font.size, left + length + 2 * pad, bottom)
-    pen.rectangle(box, fill="white")
-    pen.rectangle(
-        (left + pad, box[1] + pad, left + pad + length - 1, box[1] + pad + font.size // 3),
-        fill="black",
-    )
-    pen.text(
-        ((box[0] + box[2]) / 2, bottom - pad / 2),
-        f"{length_um:g} µm",
-        fill="black",
-        font=font,
-        anchor="mb",
-    )
-
-
-def _font(size: float) -> ImageFont.FreeTypeFont:
-    """Load a font that has a µ: Pillow's own has none."""
-    from matplotlib import get_data_path
-
-    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
