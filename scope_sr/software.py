@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+# What Qt 6 wants of a bare Debian 12, by the names of its packages; none brings another along
+QT_NEEDS = "libglib2.0-0 libgl1 libegl1 libxkbcommon0 libdbus-1-3 libfontconfig1"
+X_NEEDS = "libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libxkbcommon-x11-0"
+
 NOTICE = "Enhanced pictures contain generated detail. Research use only, not for diagnosis."
 
 

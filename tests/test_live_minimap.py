@@ -104,8 +104,6 @@ def test_a_field_visited_again_replaces_its_picture_and_old_ones_are_dropped(min
     for number in range(MOST + 30):
         minimap.visit(seen(UM * (number % 20), UM * (number // 20)))
     assert len(minimap) == MOST
-    minimap.forget()
-    assert len(minimap) == 0
 
 
 def test_nothing_beyond_the_limits_is_asked_for(minimap):

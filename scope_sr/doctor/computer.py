@@ -85,7 +85,7 @@ def graphics(installed: Mapping[str, str | None]) -> Iterator[Finding]:
         yield Finding(COMPUTER, "GPU", "note", _without_nvidia())
         return
     query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    cards, fault = _run(query, ANSWER_S)
+    cards, fault = run(query, ANSWER_S)
     if fault:
         remedy = "install the driver anew from https://www.nvidia.com/drivers, then restart"
         yield Finding(COMPUTER, "GPU", "note", f"nvidia-smi does not answer: {fault}", remedy)
@@ -186,7 +186,7 @@ def _without_nvidia() -> str:
 
 def _torch() -> Finding:
     """Ask torch in a process of its own: this one stays free of it."""
-    answer, fault = _run([sys.executable, "-c", ASK_TORCH], TORCH_S)
+    answer, fault = run([sys.executable, "-c", ASK_TORCH], TORCH_S)
     cuda, _, card = answer.rpartition("\n")[2].partition("|")
     if card:
         return Finding(COMPUTER, "torch", "ok", f"computes on {card} (CUDA {cuda})")
@@ -195,7 +195,7 @@ def _torch() -> Finding:
     return Finding(COMPUTER, "torch", "note", f"leaves the GPU idle: {reason}", remedy)
 
 
-def _run(command: list[str], limit_s: float) -> tuple[str, str]:
+def run(command: list[str], limit_s: float, **environment: str) -> tuple[str, str]:
     """Run a program; give what it printed, and in words why it failed."""
     try:
         done = subprocess.run(  # noqa: S603 - the commands are ours, the paths complete
@@ -206,6 +206,7 @@ def _run(command: list[str], limit_s: float) -> tuple[str, str]:
             stdin=subprocess.DEVNULL,
             timeout=limit_s,
             check=False,
+            env={**os.environ, **environment},
         )
     except subprocess.TimeoutExpired:
         return "", f"no answer within {limit_s:g} s"

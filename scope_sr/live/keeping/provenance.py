@@ -229,16 +229,6 @@ def _document(planes: Planes, circumstances: Circumstances) -> OME:
     )  # fmt: skip
 
 
-def without_cards(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave the cards of the networks to the JSON: their SHA-256 says which they are."""
-    return {
-        key: {name: inner for name, inner in fact.items() if name != "card"}
-        if isinstance(fact, Mapping)
-        else fact
-        for key, fact in facts.items()
-    }
-
-
 def flat(table: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
     """Give the facts of a table within tables one by one.
 

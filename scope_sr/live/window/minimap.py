@@ -123,12 +123,6 @@ class Minimap(QtWidgets.QWidget):
         self._now = seen
         self.update()
 
-    def forget(self) -> None:
-        """Begin anew: another slide."""
-        self._visited.clear()
-        self._now = self._target = None
-        self.update()
-
     def sizeHint(self) -> QtCore.QSize:  # noqa: N802
         """Ask for a square."""
         return QtCore.QSize(SIDE_PX, SIDE_PX)
