@@ -537,3 +537,24 @@ def test_the_canvas_says_what_it_is(canvas):
     assert canvas.focusPolicy() & Qt.FocusPolicy.TabFocus
     with pytest.raises(ValueError, match="upside down"):
         canvas.set_mode("upside down")
+
+
+def test_what_can_be_seen_of_the_enhanced_picture(canvas):
+    both(canvas)
+    canvas.set_split(0.25)
+    assert canvas.area_px == pytest.approx((0, COLUMNS / 4, ROWS, 3 * COLUMNS / 4), abs=0.01)
+    canvas.set_mode("enhanced")
+    assert canvas.area_px == pytest.approx((0, 0, ROWS, COLUMNS), abs=0.01)
+    canvas.zoom_by(4)
+    middle = (3 * ROWS / 8, 3 * COLUMNS / 8, ROWS / 4, COLUMNS / 4)
+    assert canvas.area_px == pytest.approx(middle, abs=0.01)
+    canvas.set_mode("lens")
+    side = 2 * canvas.comparison.radius_px / (4 * ZOOM)
+    lens = ((ROWS - side) / 2, (COLUMNS - side) / 2, side, side)
+    assert canvas.area_px == pytest.approx(lens, abs=0.01)
+    canvas.set_mode("side")
+    QtWidgets.QApplication.processEvents()
+    top, left, rows, columns = canvas.area_px
+    assert columns < COLUMNS / 7  # of half the pane
+    assert top + rows / 2 == pytest.approx(ROWS / 2, abs=1)
+    assert left + columns / 2 == pytest.approx(COLUMNS / 2, abs=1)

@@ -448,7 +448,7 @@ def test_while_the_microscope_is_gone_it_is_said(exact: Bench) -> None:
     exact.hands.stop()
     exact.hands.move_by(10.0, 0.0)
     exact.done()
-    assert exact.said("stage") == "the microscope is not there; nothing was done"
+    assert exact.said("stage").startswith("the microscope was not there and nothing was done")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("the driver crashed"), OSError("unplugged")])

@@ -27,7 +27,7 @@ from scope_sr.live.model.enhancing import Enhancer, Piece, found
 from scope_sr.live.model.equipping import FAILURES
 from scope_sr.live.model.on_gpu import OnGpu
 from scope_sr.live.model.thread import Model
-from scope_sr.live.model.tiling import LEAST_PX, cells, largest, whole
+from scope_sr.live.model.tiling import LEAST_PX, Pace, cells, largest, whole
 from scope_sr.live.seen import Patch, Seen, Window, Wishes
 from scope_sr.microscope import open_microscope
 from scope_sr.modelfile import Card
@@ -315,6 +315,42 @@ def test_the_map_of_disagreement_is_that_of_the_whole(model: Model, heard: Heard
     patch = heard.patches[0]
     assert patch.apart is not None
     assert patch.apart.shape == (patch.window.rows, patch.window.columns)
+
+
+def test_the_picture_comes_first_and_once_more_with_its_nuclei(
+    model: Model, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pace, "took", lambda self, seconds: None)  # else soon all at once
+    frame = look(field())
+    model.offer(frame)
+    heard.wait(lambda: covered([p for p in heard.patches if p.nuclei], frame.shape))
+    pictures = {p.window: p for p in heard.patches if not p.late}
+    late = [p for p in heard.patches if p.late]
+    assert len(pictures) == len(late) == len(cells(frame.shape, LEAST_PX))
+    assert not any(p.late for p in heard.patches[: len(pictures)])  # none waits for nuclei
+    for patch in late:
+        assert patch.nuclei is not None
+        assert np.array_equal(patch.pixels, pictures[patch.window].pixels)
+    assert all(patch.nuclei is None for patch in pictures.values())
+
+
+def test_on_bare_glass_no_nuclei_are_looked_for() -> None:
+    calls = []
+
+    def counted(pictures: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        return dark_discs(pictures)
+
+    enhancer = Enhancer(engine("compact-x2"), engine("nuclei", counted))
+    rng = np.random.default_rng(0)
+    rgb = np.clip(rng.normal(230, 3, (96, 192, 3)), 0, 255).astype(np.uint8)
+    cv2.circle(rgb, (150, 50), 4, (100, 60, 130), -1)  # a lone nucleus of 4 µm on the right
+    frame, counts = look(rgb), []
+    for window in cells((96, 192), 96):
+        piece = enhancer.piece(frame, window, (96, 96))
+        counts.append(len(found(enhancer.planes(piece), piece).areas_um2))
+    assert counts == [0, 1]
+    assert calls == [1]
 
 
 # Its own pace
@@ -733,6 +769,48 @@ def test_a_core_is_left_to_camera_and_screen(monkeypatch: pytest.MonkeyPatch) ->
     loading.Shelf(Board())
     assert told == [spare_cores()]
     assert spare_cores() >= 1
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_openvino_is_taken_untried_and_others_where_it_is_broken(
+    monkeypatch: pytest.MonkeyPatch, *, broken: bool
+) -> None:
+    wanted: list[str] = []
+
+    def chosen(name: str, runtime: str, *, tell: Callable[[str], None]) -> Engine:
+        tell(runtime)
+        wanted.append(runtime)
+        if broken and runtime == "openvino":
+            raise ImportError("no such library")
+        return engine(name, runtime="cpu" if broken else "openvino")
+
+    monkeypatch.setattr(loading, "use_threads", lambda count: None)
+    monkeypatch.setattr(loading, "available", lambda: ("openvino", "cpu"))
+    monkeypatch.setattr(loading, "chosen", chosen)
+    shelf = loading.Shelf(Board())
+    generator = shelf.load("compact-x2", "sr")
+    shelf.load("nuclei", "nuclei", generator)
+    assert wanted == (["openvino", "auto", "cpu"] if broken else ["openvino", "openvino"])
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted"), [(("cuda", "openvino", "cpu"), "auto"), (("cpu",), "cpu")]
+)
+def test_a_gpu_is_tried(
+    monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...], wanted: str
+) -> None:
+    asked: list[str] = []
+
+    def chosen(name: str, runtime: str, *, tell: Callable[[str], None]) -> Engine:
+        tell(runtime)
+        asked.append(runtime)
+        return engine(name)
+
+    monkeypatch.setattr(loading, "use_threads", lambda count: None)
+    monkeypatch.setattr(loading, "available", lambda: there)
+    monkeypatch.setattr(loading, "chosen", chosen)
+    loading.Shelf(Board()).load("compact-x2", "sr")
+    assert asked == [wanted]
 
 
 def test_openvino_computes_with_as_many_threads_as_it_is_told(

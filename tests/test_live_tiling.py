@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +28,9 @@ from scope_sr.live.model.tiling import (
     centred,
     largest,
     looked_at,
+    seen_of,
     sides,
+    touches,
     whole,
 )
 from scope_sr.live.seen import Seen, Window
@@ -88,7 +91,7 @@ def test_around_each_cell_the_halo_is_looked_at_in_one_shape(
 def test_the_window_at_a_point_lies_within_the_field_and_holds_it(
     shape: tuple[int, int], focus: tuple[float, float] | None
 ) -> None:
-    point = at(focus, shape)
+    point = at(focus, seen_of(None, shape))
     window = centred(point, (LEAST_PX, LEAST_PX), shape)
     for side, where, length in zip(window.slices, point, shape, strict=True):
         assert 0 <= side.start <= where <= side.stop <= length
@@ -170,12 +173,20 @@ def test_where_the_computer_gets_slower_windows_get_smaller() -> None:
 # The way through the field
 
 
-def walk(course: Course, frame: Seen, turns: int, *, fresh: bool = True) -> list[Turn]:
+def walk(
+    course: Course,
+    frame: Seen,
+    turns: int,
+    *,
+    fresh: bool = True,
+    focus: tuple[float, float] | None = None,
+    area: tuple[float, float, float, float] | None = None,
+) -> list[Turn]:
     """Take turns that last as long as they may, each on a newer frame of the view."""
     found = []
     for number in range(turns):
         frame = replace(frame) if fresh else frame
-        turn = course.next(frame, None, NOW_S + number * TURN_S)
+        turn = course.next(frame, focus, area, NOW_S + number * TURN_S)
         if turn is None:
             break
         course.done(turn, frame, NOW_S + number * TURN_S, TURN_S)
@@ -186,10 +197,16 @@ def walk(course: Course, frame: Seen, turns: int, *, fresh: bool = True) -> list
 def test_the_field_is_filled_outwards_and_each_place_once() -> None:
     turns = walk(Course((512, 512), 18, NOW_S), seen(), 200)
     fills = [turn for turn in turns if turn.fills]
+    searches = [turn for turn in turns if not turn.picture]
+    near = set(around(cells((512, 512), LEAST_PX), (256, 256)))  # theirs come with being done again
     assert sorted(map(str, (turn.window for turn in fills))) == sorted(
         map(str, cells((512, 512), LEAST_PX))
     )
-    assert all(turn.nuclei for turn in fills)
+    assert not any(turn.nuclei for turn in fills)
+    assert all(turn.nuclei for turn in searches)
+    assert {turn.window for turn in fills} - {turn.window for turn in searches} <= near
+    assert {turn.window for turn in turns if turn.nuclei} == {turn.window for turn in fills}
+    assert turns.index(searches[0]) > turns.index(fills[-1])
     middle = np.array([256, 256])
     away = [
         np.abs(np.add(turn.window.slices[0].start, turn.window.rows / 2) - middle[0])
@@ -201,11 +218,11 @@ def test_the_field_is_filled_outwards_and_each_place_once() -> None:
 
 def test_in_between_what_is_looked_at_is_done_again() -> None:
     turns = walk(Course((512, 512), 18, NOW_S), seen(), 60)
-    first = [turn.fills for turn in turns[: 3 * (FILLS + 1)]]
+    first = [turn.fills or not turn.picture for turn in turns[: 3 * (FILLS + 1)]]
     assert first == ([True] * FILLS + [False]) * 3
-    for turn in turns:
-        assert turn.fills or turn.window in around(cells((512, 512), LEAST_PX), (256, 256))
-    again = [turn for turn in turns if not turn.fills]
+    again = [turn for turn in turns if turn.picture and not turn.fills]
+    near = around(cells((512, 512), LEAST_PX), (256, 256))
+    assert {turn.window for turn in again} == set(near)
     assert sum(turn.nuclei for turn in again) == len(again) // NUCLEI_EVERY
 
 
@@ -221,8 +238,55 @@ def test_what_is_looked_at_stays_young() -> None:
 
 def test_of_a_frozen_frame_nothing_is_done_twice() -> None:
     turns = walk(Course((512, 512), 18, NOW_S), seen(), 500, fresh=False)
-    windows = [turn.window for turn in turns]
-    assert len(windows) == len(set(windows)) == len(cells((512, 512), LEAST_PX))
+    for picture in (True, False):
+        windows = [turn.window for turn in turns if turn.picture is picture]
+        assert len(windows) == len(set(windows)) == len(cells((512, 512), LEAST_PX))
+
+
+AREAS = st.tuples(*[st.floats(-50, 550)] * 2, *[st.floats(1, 600)] * 2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(area=AREAS, focus=st.none() | st.tuples(st.floats(0, 512), st.floats(0, 512)))
+def test_what_can_be_seen_comes_first_its_pictures_before_its_nuclei(
+    area: tuple[float, float, float, float], focus: tuple[float, float] | None
+) -> None:
+    frame, grid = seen(), cells((512, 512), LEAST_PX)
+    course = Course((512, 512), 18, NOW_S)
+    turns = walk(course, frame, 200, fresh=False, focus=focus, area=area)
+    visible = {cell for cell in grid if touches(cell, seen_of(area, (512, 512)))}
+    fills = [turn.window for turn in turns if turn.fills]
+    searches = [turn.window for turn in turns if not turn.picture]
+    for windows in (fills, searches):
+        assert set(windows[: len(visible)]) == visible
+        assert set(windows) == set(grid)
+    kinds = [turn.picture for turn in turns]
+    rest = len(grid) - len(visible)  # whose pictures and nuclei take turns
+    assert kinds == [True] * len(visible) + [False, True] * rest + [False] * len(visible)
+
+
+def test_in_the_right_half_of_a_split_the_windows_at_the_line_come_first() -> None:
+    course = Course((512, 512), 18, NOW_S)
+    turns = walk(course, seen(), 40, focus=(240, 10), area=(0, 300, 512, 212))
+    fills = [turn.window for turn in turns if turn.fills]
+    assert (fills[0].top, fills[0].left) == (192, 288)
+    assert min(window.left for window in fills[:18]) == 288
+    again = [turn.window for turn in turns if turn.picture and not turn.fills]
+    assert again
+    assert min(window.left for window in again) == 288
+
+
+def test_frames_are_let_go_of() -> None:
+    course, frame = Course((512, 512), 18, NOW_S), seen()
+    walk(course, frame, 30)
+    there = weakref.ref(frame)
+    del frame
+    assert there() is None
+
+
+def test_without_a_model_for_nuclei_none_are_looked_for() -> None:
+    turns = walk(Course((512, 512), 18, NOW_S, nuclei=False), seen(), 200)
+    assert all(turn.picture for turn in turns)
 
 
 def test_another_view_begins_anew() -> None:
@@ -236,8 +300,8 @@ def test_another_view_begins_anew() -> None:
 def test_while_the_stage_moves_a_small_computer_waits() -> None:
     course = Course((512, 512), 18, NOW_S)
     moving = seen(age_s=0.5 * SETTLED_S)
-    assert course.next(moving, None, NOW_S) is None
-    assert course.next(moving, None, NOW_S + SETTLED_S) is not None
+    assert course.next(moving, None, None, NOW_S) is None
+    assert course.next(moving, None, None, NOW_S + SETTLED_S) is not None
 
 
 def test_what_never_stands_still_is_done_where_it_is_looked_at() -> None:
@@ -245,7 +309,7 @@ def test_what_never_stands_still_is_done_where_it_is_looked_at() -> None:
     for number in range(40):
         now_s = NOW_S + number / 30
         frame = replace(seen(view=number), since_s=now_s)
-        turn = course.next(frame, (100.0, 200.0), now_s)
+        turn = course.next(frame, (100.0, 200.0), None, now_s)
         assert (turn is None) == (now_s - NOW_S < RESTLESS_S)
         if turn:
             assert turn.window == centred((100.0, 200.0), turn.size, (512, 512))
@@ -257,16 +321,16 @@ def test_who_does_the_whole_field_in_time_does_each_frame_moving_or_not() -> Non
     course = Course((512, 512), 18, NOW_S)
     for _ in range(30):
         frame = replace(seen(), rgb=np.zeros((512, 512, 3), np.uint8))
-        turn = course.next(frame, None, NOW_S)
+        turn = course.next(frame, None, None, NOW_S)
         assert turn is not None
         course.done(turn, frame, NOW_S, 0.005)
     assert course.whole
     moving = seen(view=2, age_s=0.0)
-    turn = course.next(moving, None, NOW_S)
+    turn = course.next(moving, None, None, NOW_S)
     assert turn is not None
     assert turn.window == whole((512, 512))
     course.done(turn, moving, NOW_S, 0.005)
-    assert course.next(moving, None, NOW_S) is None  # it is done
+    assert course.next(moving, None, None, NOW_S) is None  # it is done
 
 
 @pytest.mark.parametrize("filled", [False, True])
@@ -278,10 +342,10 @@ def test_windows_of_another_size_begin_anew_or_wait_for_the_next_view(*, filled:
         walk(course, frame, 200)
     while course.pace.side == LEAST_PX:
         course.pace.took(0.01)
-    turn = course.next(replace(frame), None, NOW_S)
+    turn = course.next(replace(frame), None, None, NOW_S)
     assert turn is not None
     assert (max(turn.size) > LEAST_PX) is not filled
-    turn = course.next(seen(view=2), None, NOW_S)
+    turn = course.next(seen(view=2), None, None, NOW_S)
     assert turn is not None
     assert max(turn.size) > LEAST_PX
 
@@ -290,7 +354,7 @@ def test_where_memory_ended_windows_are_smaller_at_once() -> None:
     course = Course((512, 512), 18, NOW_S)
     for _ in range(5):
         course.pace.took(0.01)
-    assert course.next(seen(), None, NOW_S) is not None
+    assert course.next(seen(), None, None, NOW_S) is not None
     before = course.window_px
     course.give_way()
     assert course.window_px < before

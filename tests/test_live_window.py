@@ -477,6 +477,18 @@ def test_the_status_line_reads_off_the_meters(window: LiveWindow, pipeline: Fake
     assert texts["skipped"] == "skipped 25 %"
 
 
+def test_the_model_hears_what_can_be_seen(window: LiveWindow, pipeline: FakePipeline) -> None:
+    pipeline.give(seen_at())
+    until(lambda: window.seen is not None)
+    window.canvas.set_mode("split")
+    window.canvas.set_split(0.75)
+    window.readouts.read_picture()
+    area = pipeline.model.wishes.area_px
+    assert area == pytest.approx((0, 48, 48, 16), abs=0.2)
+    window.deeds.look("enhanced")
+    assert pipeline.model.wishes.area_px == pytest.approx((0, 0, 48, 64), abs=0.2)
+
+
 def test_a_missing_library_is_one_line_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PySide6.QtGui", None)
     with pytest.raises(InputError, match=r"PySide6.*pip install \"scope-sr\[live\]\""):

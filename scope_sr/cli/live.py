@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scope_sr.live.source.stand import Stand
     from scope_sr.microscope import Ask
 
-SCREENSHOT_S = 20.0  # at most, for the enhanced picture to be whole
+SCREENSHOT_S = 60.0  # at most, for the enhanced picture to be whole
 SNAPSHOTS = "snapshots"
 
 

@@ -56,6 +56,7 @@ class Board:
         with self._lock:
             if self._notes.get(topic) == note:
                 return
+            self._notes.pop(topic, None)  # else it would keep the place of the one before
             self._notes[topic] = note
             if bad:
                 self.errors.append(note)

@@ -163,7 +163,8 @@ class _Run:
             self._original.add(now_s - shown.seen.arrived_s)
             self._pipeline.pool.put(shown.pixels)
         for patch in self._pipeline.tray.take():
-            self._enhanced.add(now_s - patch.seen.arrived_s)
+            if not patch.late:
+                self._enhanced.add(now_s - patch.seen.arrived_s)
 
     def _skips(self) -> tuple[int, int]:
         pipeline = self._pipeline

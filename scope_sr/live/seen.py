@@ -132,6 +132,8 @@ class Patch:
         Name of the generator.
     sr_s, nuclei_s
         What the networks took; 0 where one was not run.
+    late
+        Whether this picture was handed on before, and now has its nuclei.
     """
 
     seen: Seen
@@ -143,6 +145,7 @@ class Patch:
     model: str = ""
     sr_s: float = 0.0
     nuclei_s: float = 0.0
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,10 @@ class Wishes:
     model, nuclei
         Name or file of a model; ``"auto"`` takes what fits the pixel size, ``""`` none.
     focus_px
-        Row and column that is looked at (cursor, lens); None: the middle of the field.
+        Row and column that is looked at (cursor, lens); None: the middle of `area_px`.
+    area_px
+        Top, left, rows and columns of what can be seen of the enhanced picture: that comes first.
+        None: the whole field.
     disagreement
         Whether the map is wanted.
     """
@@ -165,6 +171,7 @@ class Wishes:
     model: str = "auto"
     nuclei: str = "auto"
     focus_px: tuple[float, float] | None = None
+    area_px: tuple[float, float, float, float] | None = None
     disagreement: bool = False
 
 

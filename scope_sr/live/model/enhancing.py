@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scope_sr.engine import Engine, out_of_memory
 from scope_sr.imaging.fidelity import disagreement, sharper_by_px
 from scope_sr.imaging.nuclei import Labels, filled, instances
+from scope_sr.imaging.tissue import glass_level, tissue_mask
 from scope_sr.live.model.on_gpu import OnGpu
 from scope_sr.live.model.tiling import Shape, looked_at, whole
 from scope_sr.live.seen import Bgra, Nuclei, Rgb, Seen, Window
@@ -19,6 +20,7 @@ WITHIN, OUTLINE = 1, 2
 # Seen beyond a window, in pixels of the picture nuclei are looked for in: 9 µm at 0.25 µm. A field
 # of the simulated rig (1024 px, compact-x2) has 2430 nuclei at once and 2428 in windows of 96 px
 BEYOND_PX = 36
+BLUR_UM = 1.0  # takes off the noise of a camera, and leaves the smallest nucleus
 TISSUE_LEVELS = 12.0  # standard deviation of green; a blank field of the simulated rig has 2
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
@@ -116,7 +118,7 @@ class Enhancer:
         return Piece(seen, window, around, self.scale, rgb, np.asarray(pixels, np.uint8))
 
     def planes(self, piece: Piece) -> Planes:
-        """Let the U-Net look at a piece.
+        """Let the U-Net look at a piece; not at bare glass, where nothing can be.
 
         Raises
         ------
@@ -128,6 +130,8 @@ class Enhancer:
             raise ValueError(msg)
         if self._on_gpu and piece.window == piece.around == whole(piece.seen.shape):
             return self._on_gpu.planes()
+        if bare(piece):
+            return np.zeros_like(piece.rgb)
         return self.nuclei(piece.rgb)
 
     def disagreement(self, piece: Piece) -> NDArray[np.float32] | None:
@@ -158,6 +162,13 @@ class Enhancer:
             return None
         rgb = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB)
         return Piece(seen, window, window, self.scale, np.asarray(rgb, np.uint8), pixels)
+
+
+def bare(piece: Piece) -> bool:
+    """Say whether nothing in a piece is darker than glass: no tissue, and no lone nucleus."""
+    blur_px = BLUR_UM / (piece.seen.um_per_px or BLUR_UM / 2)
+    glass = glass_level([piece.seen.rgb], 255)
+    return not tissue_mask(piece.seen.rgb[piece.around.slices], glass, blur_px).any()
 
 
 def found(planes: Planes, piece: Piece) -> Nuclei:

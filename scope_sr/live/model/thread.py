@@ -15,7 +15,7 @@ from scope_sr.live.mailbox import Latest
 from scope_sr.live.model.beside import Beside
 from scope_sr.live.model.course import Course, Turn
 from scope_sr.live.model.equipping import Equipment
-from scope_sr.live.seen import Nuclei, Patch, Seen, Wishes
+from scope_sr.live.seen import Bgra, Nuclei, Patch, Rgb, Seen, Window, Wishes
 from scope_sr.modelfile import Card
 
 if TYPE_CHECKING:
@@ -70,13 +70,29 @@ class ModelState:
     nuclei_s: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """The picture of a part, whose nuclei are still to be found.
+
+    The frame is let go of: its pixels would fill the memory, and any other of the view will do.
+    """
+
+    around: Window
+    scale: int
+    rgb: Rgb
+    pixels: Bgra
+    arrived_s: float
+    model: str
+
+
 class Model:
     """Enhances what the camera sees, and looks for nuclei in it, in a thread of its own.
 
     A small computer does the field part by part once it stands still, and what is looked at again
-    and again; one that does the whole field within `scope_sr.live.model.tiling.WHOLE_S` does it
-    for each frame, moving or not. Then nuclei are told apart in a second thread, and come with the
-    next picture of the same view.
+    and again; the picture of a part is handed on at once, and once more with its nuclei. A computer
+    that does the whole field within `scope_sr.live.model.tiling.WHOLE_S` does it for each frame,
+    moving or not. Then nuclei are told apart in a second thread, and come with the next picture of
+    the same view.
 
     Attributes
     ----------
@@ -109,6 +125,8 @@ class Model:
         self._beside: Beside[Nuclei] | None = None
         self._looked: Seen | None = None
         self._waiting: Piece | None = None
+        self._held: dict[Window, Held] = {}
+        self._held_of: object = None
         self._last: Patch | None = None
         self._again = threading.Event()
         self._closed = threading.Event()
@@ -166,17 +184,17 @@ class Model:
         if enhancer is None:
             return False
         course = self._course_of(seen, enhancer)
-        turn = course.next(seen, self.wishes.focus_px, time.monotonic())
+        wishes = self.wishes
+        turn = course.next(seen, wishes.focus_px, wishes.area_px, time.monotonic())
         if turn is None:
             return self._hand_on_late(seen)
         begin = time.perf_counter()
-        patch = self._patch(turn, seen, enhancer)
-        if patch is None:
+        if turn.picture and not self._enhance(turn, seen, enhancer):
             self._seen = None  # the next frame may do
             return False
+        if turn.nuclei and enhancer.nuclei and not course.whole:
+            self._search(turn.window, seen, enhancer)
         course.done(turn, seen, time.monotonic(), time.perf_counter() - begin)
-        self._hand_on(patch)
-        self._tell(patch)
         return True
 
     def _equipped(self, seen: Seen) -> Enhancer | None:
@@ -198,24 +216,28 @@ class Model:
             or self._course.shape != seen.shape
         ):
             self._enhancer = enhancer
-            self._course = Course(seen.shape, enhancer.halo_px, time.monotonic())
+            searched = enhancer.nuclei is not None
+            self._course = Course(seen.shape, enhancer.halo_px, time.monotonic(), nuclei=searched)
+            self._held.clear()
         mapped = self.wishes.disagreement
         if mapped and not self._mapped:
             self._course.anew()
         self._mapped = mapped
         return self._course
 
-    def _patch(self, turn: Turn, seen: Seen, enhancer: Enhancer) -> Patch | None:
+    def _enhance(self, turn: Turn, seen: Seen, enhancer: Enhancer) -> bool:
+        """Hand on the picture of a part; False where it could not be made."""
         begin = time.perf_counter()
         tried = self._equipment.tried
         piece = tried("model", lambda: enhancer.piece(seen, turn.window, turn.size))
         if piece is None:
-            return None
+            return False
         sr_s = time.perf_counter() - begin
         apart = tried("model", lambda: enhancer.disagreement(piece)) if self._mapped else None
         begin = time.perf_counter()
-        nuclei = self._nuclei(turn, piece, enhancer) if enhancer.nuclei and turn.nuclei else None
-        return Patch(
+        whole = bool(enhancer.nuclei and self._course and self._course.whole)
+        nuclei = self._nuclei_of_field(piece, enhancer) if whole else None
+        patch = Patch(
             seen,
             turn.window,
             piece.scale,
@@ -224,8 +246,13 @@ class Model:
             apart,
             model=enhancer.generator.card.name if enhancer.generator else "",
             sr_s=sr_s if enhancer.generator else 0.0,
-            nuclei_s=time.perf_counter() - begin if enhancer.nuclei and turn.nuclei else 0.0,
+            nuclei_s=time.perf_counter() - begin if whole else 0.0,
         )
+        if enhancer.nuclei and not whole:
+            self._hold(piece, patch, turn)
+        self._hand_on(patch)
+        self._tell(patch)
+        return True
 
     def _hand_on(self, patch: Patch) -> None:
         if self._closed.is_set():
@@ -236,13 +263,43 @@ class Model:
 
     # Nuclei
 
-    def _nuclei(self, turn: Turn, piece: Piece, enhancer: Enhancer) -> Nuclei | None:
-        """Look for nuclei now; in a whole field let them be told apart beside the pictures."""
-        from scope_sr.live.model.enhancing import found
+    def _hold(self, piece: Piece, patch: Patch, turn: Turn) -> None:
+        """Keep a part until its nuclei are looked for; those of other views are let go."""
+        of = (piece.seen.view, turn.size)
+        if of != self._held_of:
+            self._held_of = of
+            self._held.clear()
+        self._held[turn.window] = Held(
+            piece.around, piece.scale, piece.rgb, piece.pixels, piece.seen.arrived_s, patch.model
+        )
 
-        tried = self._equipment.tried
-        if self._course is None or not self._course.whole:
-            return tried("nuclei", lambda: found(enhancer.planes(piece), piece))
+    def _search(self, window: Window, seen: Seen, enhancer: Enhancer) -> None:
+        """Look for the nuclei of a part, and hand its picture on again with them."""
+        from scope_sr.live.model.enhancing import Piece, found
+
+        held = self._held.pop(window)
+        of = replace(seen, arrived_s=held.arrived_s)
+        piece = Piece(of, window, held.around, held.scale, held.rgb, held.pixels)
+        begin = time.perf_counter()
+        nuclei = self._equipment.tried("nuclei", lambda: found(enhancer.planes(piece), piece))
+        if nuclei is None or self._closed.is_set():
+            return
+        took_s = time.perf_counter() - begin
+        patch = Patch(
+            of,
+            window,
+            held.scale,
+            held.pixels,
+            nuclei,
+            model=held.model,
+            nuclei_s=took_s,
+            late=True,
+        )
+        self._put(patch)
+        self._tell(patch)
+
+    def _nuclei_of_field(self, piece: Piece, enhancer: Enhancer) -> Nuclei | None:
+        """Let the nuclei of a whole field be told apart beside the pictures."""
         if self._beside is None:
             self._beside = Beside()
         self._waiting = piece
@@ -281,7 +338,7 @@ class Model:
             self._let_be_told_apart(self._beside, self._enhancer)
         if nuclei is None or self._last is None or self._last.seen is not seen:
             return False
-        self._put(replace(self._last, nuclei=nuclei))
+        self._put(replace(self._last, nuclei=nuclei, late=True))
         return True
 
     # What there is to say

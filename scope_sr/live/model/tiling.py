@@ -19,6 +19,7 @@ from scope_sr.live.seen import Window
 
 Shape = tuple[int, int]
 Focus = tuple[float, float]
+Area = tuple[float, float, float, float]  # top, left, rows, columns
 
 STEP_PX = 16
 LEAST_PX = 96
@@ -80,16 +81,44 @@ def whole(shape: Shape) -> Window:
     return Window(0, 0, *shape)
 
 
-def at(focus: Focus | None, shape: Shape) -> Focus:
-    """Say what is looked at: a point of the field, its middle where nobody says.
+def seen_of(area: Area | None, shape: Shape) -> Area:
+    """Give the part of the field that can be seen; all of it where nobody says, or nothing can.
 
-    >>> at(None, (100, 200)), at((-5.0, 70.0), (100, 200))
-    ((50.0, 100.0), (0.0, 70.0))
+    >>> seen_of(None, (100, 200)), seen_of((-10.0, 150.0, 60.0, 80.0), (100, 200))
+    ((0.0, 0.0, 100.0, 200.0), (0.0, 150.0, 50.0, 50.0))
     """
+    rows, columns = map(float, shape)
+    if area is None:
+        return 0.0, 0.0, rows, columns
+    top, left = max(0.0, area[0]), max(0.0, area[1])
+    high, wide = min(rows, area[0] + area[2]) - top, min(columns, area[1] + area[3]) - left
+    return (top, left, high, wide) if min(high, wide) > 0 else (0.0, 0.0, rows, columns)
+
+
+def at(focus: Focus | None, area: Area) -> Focus:
+    """Say what is looked at: the point of what can be seen that is nearest, else its middle.
+
+    >>> at(None, (0.0, 100.0, 100.0, 100.0)), at((-5.0, 70.0), (0.0, 100.0, 100.0, 100.0))
+    ((50.0, 150.0), (0.0, 100.0))
+    """
+    top, left, rows, columns = area
     if focus is None:
-        return shape[0] / 2, shape[1] / 2
-    return tuple(  # type: ignore[return-value]
-        min(max(0.0, where), float(length)) for where, length in zip(focus, shape, strict=True)
+        return top + rows / 2, left + columns / 2
+    return min(max(top, focus[0]), top + rows), min(max(left, focus[1]), left + columns)
+
+
+def touches(window: Window, area: Area) -> bool:
+    """Say whether any of a window can be seen.
+
+    >>> [touches(cell, (0.0, 96.0, 96.0, 10.0)) for cell in cells((96, 288), 96)]
+    [False, True, False]
+    """
+    top, left, rows, columns = area
+    return (
+        window.top < top + rows
+        and top < window.top + window.rows
+        and window.left < left + columns
+        and left < window.left + window.columns
     )
 
 

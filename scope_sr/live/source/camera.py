@@ -47,7 +47,8 @@ class Camera:
     frozen
         While true nothing is handed on; the stream goes on.
     skipped
-        Frames the camera made and nobody fetched.
+        Frames the camera made and nobody fetched, other than those passed over because they came
+        within `PACE_S` of one another.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Camera:
         self._objective: str | None = None
         self._shape: tuple[int, ...] = ()
         self._number = 0
+        self._arrived_s = 0.0
         self._awaited_s: float | None = None  # until when the next frame should be there
         self._restarted_s = -AGAIN_S
         self._fresh = True
@@ -202,8 +204,9 @@ class Camera:
 
     def _count(self, frame: Frame, arrived_s: float) -> None:
         """Note that the camera lives, and what it made in vain."""
-        self.skipped += max(0, frame.number - self._number - 1) if self._number else 0
-        self._number = frame.number
+        if self._number:
+            self.skipped += missed(frame.number - self._number, arrived_s - self._arrived_s)
+        self._number, self._arrived_s = frame.number, arrived_s
         self._awaited_s = arrived_s + SILENT_S + 2 * frame.exposure_ms / 1000
         if self._gone or self._quiet:
             self._board.say("camera", "the camera is back", bad=False)
@@ -275,6 +278,32 @@ class Camera:
                     "the camera gives no frames; look at its cable, its power and the program that"
                     " drives it",
                 )
+
+
+def missed(steps: int, elapsed_s: float) -> int:
+    """Count the frames that came to nothing, but for those that are passed over by choice.
+
+    Parameters
+    ----------
+    steps
+        From the number of one frame in hand to that of the next.
+    elapsed_s
+        Between their arrivals.
+
+    Examples
+    --------
+    A camera of 66 frames a second, which is asked for one every 22 ms, and then after 90 ms:
+
+    >>> missed(1, 0.022), missed(2, 0.030), missed(6, 0.090)
+    (0, 0, 4)
+
+    And one of 30 frames a second:
+
+    >>> missed(1, 0.033), missed(3, 0.1)
+    (0, 2)
+    """
+    by_choice = int(steps * min(1.0, PACE_S / max(elapsed_s, PACE_S)))
+    return max(0, steps - 1 - by_choice)
 
 
 def _in_a_line(error: BaseException) -> str:

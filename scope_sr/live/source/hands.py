@@ -226,9 +226,10 @@ class Hands:
         """Carry a request out and say on the board what came of it."""
         try:
             microscope = self._stand.microscope
-            if microscope is None:
-                msg = "the microscope is not there; nothing was done"
-                raise MicroscopeError(msg)
+            if microscope is None:  # what is wrong with it the camera says, until it is back
+                words = "the microscope was not there and nothing was done; ask again"
+                self._board.say(request.topic, words, bad=False)
+                return
             if isinstance(request, Move | Turn):
                 self._rearm(microscope, stops)
             self._carry_out(request, microscope)

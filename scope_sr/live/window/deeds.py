@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from scope_sr.errors import InputError
+from scope_sr.live.dyes import VISIBLE_DN
 from scope_sr.live.levels import gains_of_blank, gains_of_neutral
 from scope_sr.live.window import moments
 from scope_sr.live.window.directions import along_the_picture, with_the_picture
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 NEUTRAL = (1.0, 1.0, 1.0)
 BALANCE = "white balance"
+DISAGREEMENT = (
+    f"Red: enhanced and camera differ by more than {VISIBLE_DN:g} grey levels; nothing red: they"
+    " agree"
+)
 
 
 class Deeds:
@@ -104,6 +109,10 @@ class Deeds:
         self._window.check("disagreement", on)
         self._window.canvas.set_disagreement(on)
         self._window.wish()
+        if on:
+            self._pipeline.board.say("disagreement", DISAGREEMENT, bad=False)
+        else:
+            self._pipeline.board.clear("disagreement")
 
     def clipping(self) -> None:
         """Mark clipped pixels, or not."""
@@ -154,7 +163,7 @@ class Deeds:
         try:
             self.set_gains(gains())  # type: ignore[operator]
         except InputError as error:
-            self._pipeline.board.say(BALANCE, str(error))
+            self._pipeline.board.say(BALANCE, str(error), bad=False)  # nothing is broken
         else:
             self._pipeline.board.say(BALANCE, "The white balance is set", bad=False)
 
@@ -195,7 +204,9 @@ class Deeds:
         self._pipeline.hands.move_by(0.0, 0.0, up * self._window.stage_panel.focus_step.value())
 
     def stop(self) -> None:
-        """Stop the stage, and whatever waits for a click."""
+        """Stop the stage, and whatever waits for a click; put the keys away."""
+        if self._sheet:
+            self._sheet.close()
         if self._window.is_on("neutral_point"):
             self.neutral_point()
         self._pipeline.hands.stop()

@@ -144,9 +144,14 @@ def _full_screen(pen: _Pen, _: QtGui.QColor) -> None:
         pen.drawLine(_Point(x, y), _Point(x, y + 4.5 * down))
 
 
+def _more(pen: _Pen, _: QtGui.QColor) -> None:
+    for left in (5, 11):
+        pen.drawPolyline([_Point(left, 6), _Point(left + 4, 10), _Point(left, 14)])
+
+
 _DRAWN: dict[str, Callable[[_Pen, QtGui.QColor], None]] = {
     "freeze": _freeze, "snapshot": _snapshot, "record": _record, "original": _original,
     "enhanced": _enhanced, "split": _split, "lens": _lens, "side": _side, "nuclei": _nuclei,
     "fit": _fit, "one_to_one": _one_to_one, "full_screen": _full_screen,
-    "keys": _keys,
+    "keys": _keys, "more": _more,
 }  # fmt: skip

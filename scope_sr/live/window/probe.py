@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from pathlib import Path
 
 from scope_sr.errors import InputError
+from scope_sr.software import QT_NEEDS, X_NEEDS
 
 APT = "sudo apt install --no-install-recommends"
-FOR_QT = "libglib2.0-0 libgl1 libegl1 libxkbcommon0 libdbus-1-3 libfontconfig1"
-FOR_X = "libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libxkbcommon-x11-0"
 WITHOUT = "--headless and --screenshot need no screen"
 
 
@@ -79,41 +79,91 @@ def why_not(error: ImportError) -> str:
             ' pip install "scope-sr[live]"'
         )
     words = " ".join(str(error).split())
-    way = f"; install them: {APT} {FOR_QT} {FOR_X}" if sys.platform == "linux" else ""
+    way = f"; install them: {APT} {QT_NEEDS} {X_NEEDS}" if sys.platform == "linux" else ""
     return f"libraries of the system that Qt needs are missing ({words}){way}"
 
 
 def _refuse_no_display() -> None:
-    if sys.platform != "linux" or os.environ.get("QT_QPA_PLATFORM", "").startswith(
-        ("offscreen", "minimal", "vnc")
-    ):
+    """Refuse what Qt would abort the program for, with a core dump in place of a word."""
+    if sys.platform != "linux":
         return
+    asked = os.environ.get("QT_QPA_PLATFORM", "")
+    platform = asked.partition(";")[0].partition(":")[0]
+    if platform:
+        _refuse_unknown_platform(asked, platform)
+    if platform and not platform.startswith(("xcb", "wayland")):
+        return  # drawn where no screen is needed
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         msg = (
             "no display to open a window on (neither DISPLAY nor WAYLAND_DISPLAY is set); start it"
             f" on a desktop, or over ssh -X; {WITHOUT}"
         )
         raise InputError(msg)
-    if os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
+    wayland = platform != "xcb" and _wayland_answers()
+    if asked.startswith("wayland") and not wayland and ";" not in asked:
+        raise _dead(os.environ.get("WAYLAND_DISPLAY", "of Wayland"))
+    if not wayland:
         _refuse_missing_xcb()
+        _refuse_dead_display()
+
+
+def _refuse_unknown_platform(asked: str, platform: str) -> None:
+    if _plugins().is_dir() and not list(_plugins().glob(f"libq{platform.split('-')[0]}*")):
+        msg = f"QT_QPA_PLATFORM={asked}: this Qt has no platform {platform!r}; unset it"
+        raise InputError(msg)
+
+
+def _wayland_answers() -> bool:
+    """Say whether there is a Wayland server where the environment says."""
+    import socket
+
+    name = os.environ.get("WAYLAND_DISPLAY")
+    if not name or sys.platform != "linux":
+        return False
+    with socket.socket(socket.AF_UNIX) as tried:
+        return tried.connect_ex(str(Path(os.environ.get("XDG_RUNTIME_DIR", ""), name))) == 0
+
+
+def _refuse_dead_display() -> None:
+    """Knock at the X server as Qt will, with the library that its plugin has loaded already."""
+    import ctypes
+
+    xcb = ctypes.CDLL("libxcb.so.1")
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
+    failed = xcb.xcb_connection_has_error(connection)
+    xcb.xcb_disconnect(connection)
+    if failed:
+        raise _dead(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY", ""))
+
+
+def _dead(name: str) -> InputError:
+    return InputError(
+        f"the display {name} does not answer, or not to this user; log in on a desktop, or come"
+        f" anew over ssh -X; {WITHOUT}"
+    )
 
 
 def _refuse_missing_xcb() -> None:
     """Load what the X plugin of Qt links to: Qt itself aborts the program where one is missing."""
     import ctypes
-    from pathlib import Path
 
-    import PySide6
-
-    plugin = Path(PySide6.__file__).parent / "Qt" / "plugins" / "platforms" / "libqxcb.so"
+    plugin = _plugins() / "libqxcb.so"
     if not plugin.exists():
         return
     try:
         ctypes.CDLL(str(plugin))
     except OSError as error:
         words = " ".join(str(error).split())
-        msg = f"Qt cannot open a window: {words}; install what it needs: {APT} {FOR_X}; {WITHOUT}"
+        msg = f"Qt cannot open a window: {words}; install what it needs: {APT} {X_NEEDS}; {WITHOUT}"
         raise InputError(msg) from error
+
+
+def _plugins() -> Path:
+    """Give the folder of what Qt can draw on, as its wheels have it."""
+    import PySide6
+
+    return Path(PySide6.__file__).parent / "Qt" / "plugins" / "platforms"
 
 
 def _version() -> str:

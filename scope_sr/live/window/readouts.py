@@ -68,6 +68,7 @@ class Readouts(QtCore.QObject):
 
     def read_picture(self) -> None:
         """Write the histogram, the counts, and what the frame says of the instrument."""
+        self._pipeline.wish(area_px=self._window.canvas.area_px)
         seen = self._window.seen
         if seen is None:
             return

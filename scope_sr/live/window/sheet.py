@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from scope_sr.live.window.actions import ACTIONS, GROUPS, Act
 from scope_sr.live.window.theme import Theme
@@ -17,14 +17,14 @@ COLUMNS = (("View", "Help"), ("File", "Overlay", "Camera"), ("Stage", "Mouse"))
 
 
 class Sheet(QtWidgets.QDialog):
-    """The keys, beside the window while one works on."""
+    """The keys, beside the window while one works on: its keys are the window's own."""
 
     def __init__(self, parent: QtWidgets.QWidget | None, theme: Theme) -> None:
         super().__init__(parent)
         self.setWindowTitle("Keys - scope-sr live")
         row = QtWidgets.QHBoxLayout(self)
-        row.setContentsMargins(20, 16, 20, 16)
-        row.setSpacing(24)
+        row.setContentsMargins(16, 12, 16, 12)
+        row.setSpacing(18)
         for groups in COLUMNS:
             label = QtWidgets.QLabel(_column(groups, theme))
             label.setTextFormat(QtCore.Qt.TextFormat.RichText)
@@ -32,6 +32,19 @@ class Sheet(QtWidgets.QDialog):
             label.setTextInteractionFlags(QtCore.Qt.TextInteractionFlag.TextSelectableByMouse)
             label.setAccessibleName("Keys: " + ", ".join(groups))
             row.addWidget(label)
+        if parent is not None:
+            self.addActions(parent.actions())  # Esc stops the stage from here as well
+
+    def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:  # noqa: D102, N802
+        self._hand_on(event)
+
+    def keyReleaseEvent(self, event: QtGui.QKeyEvent) -> None:  # noqa: D102, N802
+        self._hand_on(event)
+
+    def _hand_on(self, event: QtGui.QKeyEvent) -> None:
+        parent = self.parentWidget()
+        if parent is not None:
+            QtWidgets.QApplication.sendEvent(parent, event)
 
 
 def told() -> dict[str, list[tuple[str, str]]]:

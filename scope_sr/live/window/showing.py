@@ -10,21 +10,28 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from PySide6 import QtCore, QtWidgets
 
 from scope_sr.disk import whole
 from scope_sr.errors import MicroscopeError
+from scope_sr.live.board import Note
 from scope_sr.live.pipeline import Pipeline
 from scope_sr.live.window.asking import Asking
 from scope_sr.live.window.settings import Settings
+from scope_sr.live.window.theme import THEMES, dress
 from scope_sr.live.window.wandering import Wandering
 from scope_sr.live.window.window import LiveWindow
+from scope_sr.software import NOTICE
 
 log = logging.getLogger(__name__)
 
 Hook = Callable[[type[BaseException], BaseException, "TracebackType | None"], object]
 
+Handlers = dict[signal.Signals, Any]
+
+PATIENCE_MS = 50
 PYTHON_MS = 200  # so often Python gets to see Ctrl-C
 ALL = 0.999  # of the field
 
@@ -37,6 +44,7 @@ def application() -> QtWidgets.QApplication:
     app = QtWidgets.QApplication(sys.argv[:1])
     app.setApplicationName("scope-sr live")
     app.setDesktopFileName("scope-sr")
+    dress(app, THEMES["dark"])  # before there are widgets: those keep the size of their writing
     return app
 
 
@@ -54,24 +62,38 @@ def show(pipeline: Pipeline, settings: Settings | None = None, asking: Asking | 
     awake = QtCore.QTimer(interval=PYTHON_MS)
     awake.timeout.connect(lambda: None)  # Qt's loop alone never lets Python look at signals
     awake.start()
-    before = signal.signal(signal.SIGINT, lambda *_: window.close())
+    before = _closing_on_signals(window)
     hook, sys.excepthook = sys.excepthook, _telling(pipeline)
     try:
         pipeline.start()
         window.show()
         return int(app.exec())
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         sys.excepthook = hook
         if wandering:
             wandering.stop()
         window.close()
 
 
+def _closing_on_signals(window: LiveWindow) -> Handlers:
+    """Let Ctrl-C and the end of the session close the window; give what they did before."""
+
+    def close(*_: object) -> None:  # not here and now: it may be in the midst of painting
+        QtCore.QTimer.singleShot(0, window.close)
+
+    return {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
 def screenshot(
-    pipeline: Pipeline, path: Path, seconds: float, size: tuple[int, int] = (1440, 900)
+    pipeline: Pipeline,
+    path: Path,
+    seconds: float,
+    size: tuple[int, int] = (1440, 900),
+    prepare: Callable[[LiveWindow], object] = lambda window: None,
 ) -> None:
-    """Render the window into a PNG, as soon as the whole field is enhanced.
+    """Render the window into a PNG, as soon as the whole field is enhanced and counted.
 
     Parameters
     ----------
@@ -79,6 +101,8 @@ def screenshot(
         The longest to wait; what is there then is taken.
     size
         Pixels across and down.
+    prepare
+        Called once, with the first frame on the screen.
 
     Raises
     ------
@@ -87,7 +111,7 @@ def screenshot(
     OSError
         The file cannot be written; nothing stands under its name.
     """
-    app = application()
+    application()
     with tempfile.TemporaryDirectory() as folder:  # not this user's own settings
         window = LiveWindow(pipeline, Settings(Path(folder) / "live.ini"))
         window.resize(*size)
@@ -95,34 +119,47 @@ def screenshot(
         pipeline.start()
         try:
             until_s = time.monotonic() + seconds
-            while time.monotonic() < until_s and not _complete(window):
-                app.processEvents(QtCore.QEventLoop.ProcessEventsFlag.AllEvents, 50)
+            _wait(lambda: window.seen is not None, until_s)
             if window.seen is None:
                 raise MicroscopeError(_silence(pipeline, seconds))
+            prepare(window)
+            _wait(lambda: _complete(window), until_s)
             _save(window, path)
         finally:
             window.close()
 
 
+def _wait(held: Callable[[], bool], until_s: float) -> None:
+    """Let the window work until something holds, or it is late."""
+    while time.monotonic() < until_s and not held():
+        QtCore.QCoreApplication.processEvents(
+            QtCore.QEventLoop.ProcessEventsFlag.AllEvents, PATIENCE_MS
+        )
+
+
 def _complete(window: LiveWindow) -> bool:
     """Say whether picture, enhancement and counts are there, or will not come."""
-    if window.seen is None:
+    seen, layer = window.seen, window.canvas.enhanced.layer
+    wishes, state = window.pipeline.model.wishes, window.pipeline.model.state()
+    if seen is None:
         return False
-    wishes = window.pipeline.model.wishes
-    wanted = wishes.enhance and (wishes.model or wishes.nuclei)
-    return not wanted or window.canvas.enhanced.covered >= ALL
+    if not (wishes.enhance and (wishes.model or wishes.nuclei)):
+        return True
+    if layer is None or layer.seen.view != seen.view or layer.covered < ALL:
+        return False
+    return not (wishes.nuclei and state.nuclei) or layer.counted_px >= ALL * seen.rgb[..., 0].size
 
 
 def _save(window: LiveWindow, path: Path) -> None:
-    notes = window.pipeline.board.notes()
-    window.banner.tell([])  # what was put away comes up again
-    window.banner.tell([note for note in notes if note.bad or note.topic == "notice"])
+    bad = [note.words for note in window.pipeline.board.notes() if note.bad]
+    window.banner.tell([Note("picture", ". ".join([*bad, NOTICE]), bad=bool(bad))])
     window.readouts.read_status()
     window.readouts.read_picture()
     window.readouts.visit()
     QtWidgets.QApplication.processEvents()
     picture = window.grab().toImage()
     flat = picture.convertToFormat(picture.Format.Format_RGB888)  # no transparent pixels in a file
+    flat.setText("Description", NOTICE)
     with whole(path) as part:
         if not flat.save(str(part), "PNG"):  # type: ignore[call-overload]
             msg = f"{path}: the picture could not be written; is the disk full?"
@@ -149,7 +186,7 @@ def _wandering(pipeline: Pipeline, window: LiveWindow) -> Wandering | None:
     if rig is None or rig.backend != "simulated":
         return None
     wandering = Wandering(pipeline)
-    window.canvas.painted.connect(lambda shown: setattr(wandering, "seen", shown.seen))
+    window.canvas.painted.connect(lambda shown: wandering.follow(shown.seen))
     wandering.start()
     return wandering
 

@@ -187,6 +187,7 @@ QToolBar QToolButton:hover { background: $hover; }
 QToolBar QToolButton:focus { border-color: $accent; }
 QToolBar QToolButton:checked { background: $accent; color: $on_accent; }
 QToolBar QToolButton:disabled { color: $faded; }
+QToolBar QToolButton#qt_toolbar_ext_button { padding: 0; }
 QToolBar QToolButton#record:checked { background: $stop; color: $on_stop; }
 
 QPushButton { background: $raised; color: $text; border: 1px solid $line; border-radius: 5px;

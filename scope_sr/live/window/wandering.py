@@ -9,8 +9,8 @@ from PySide6 import QtCore
 from scope_sr.live.pipeline import Pipeline
 from scope_sr.live.seen import Seen
 
-EVERY_MS = 4000
-SHARE = 1 / 3  # of the field
+FIRST_MS, EVERY_MS = 1500, 6000
+SHARE = 1 / 20  # of the field: farther off lies tissue the simulator first has to make
 TURN_RAD = 2.4  # the golden angle: it does not come back to the same places
 NOTE = "Demo: the stage wanders until you press a key or click"
 TOUCHES = (
@@ -27,14 +27,21 @@ class Wandering(QtCore.QObject):
         self._pipeline = pipeline
         self._steps = 0
         self._home: tuple[float, float] | None = None
-        self._timer = QtCore.QTimer(self, interval=EVERY_MS)
+        self._timer = QtCore.QTimer(self, interval=FIRST_MS)
         self._timer.timeout.connect(self._step)
 
     def start(self) -> None:
-        """Begin, and say so."""
+        """Begin, with the first frame."""
         _application().installEventFilter(self)
-        self._pipeline.board.say("demo", NOTE, bad=False)
         self._timer.start()
+
+    def follow(self, seen: Seen) -> None:
+        """Take the frame on the screen; with the first one it is known whether this can move."""
+        first, self.seen = self.seen is None, seen
+        if first and not self._pipeline.stand.driven:
+            self.stop()  # the rig of a session that is replayed
+        elif first and self._timer.isActive():
+            self._pipeline.board.say("demo", NOTE, bad=False)
 
     def stop(self) -> None:
         """End for good."""
@@ -53,6 +60,7 @@ class Wandering(QtCore.QObject):
         seen, abilities = self.seen, self._pipeline.stand.abilities()
         if seen is None or seen.um_per_px is None or abilities.stage or self._pipeline.hands.busy:
             return
+        self._timer.setInterval(EVERY_MS)
         here = seen.frame.position
         self._home = self._home or (here.x_um, here.y_um)
         self._steps += 1

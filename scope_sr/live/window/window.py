@@ -99,7 +99,8 @@ class LiveWindow(QtWidgets.QMainWindow):
             self.canvas.lay(patches)
             now_s = time.monotonic()
             for patch in patches:
-                self.pipeline.enhanced.add(now_s - patch.seen.arrived_s)
+                if not patch.late:
+                    self.pipeline.enhanced.add(now_s - patch.seen.arrived_s)
         notes = self.pipeline.board.notes()
         if notes != self._notes:
             self._notes = notes
@@ -114,6 +115,7 @@ class LiveWindow(QtWidgets.QMainWindow):
             model=model if isinstance(model, str) else "auto",
             nuclei=self.nuclei_chosen if self.nuclei_shown else "",
             focus_px=self._focus_px,
+            area_px=self.canvas.area_px,
             disagreement=disagreement,
         )
 
@@ -167,6 +169,8 @@ class LiveWindow(QtWidgets.QMainWindow):
         dress(app, theme)
         for name, action in self.actions_by_name.items():
             action.setIcon(icon(name, theme))
+        for more in self.toolbar.findChildren(QtWidgets.QToolButton, "qt_toolbar_ext_button"):
+            more.setIcon(icon("more", theme))  # Qt's own is dark on dark
         for part in (self.canvas, self.minimap, self.camera_panel, self.nuclei_panel):
             part.set_theme(theme)
 
@@ -222,8 +226,6 @@ class LiveWindow(QtWidgets.QMainWindow):
 
     def _make_parts(self) -> None:
         self.canvas = Canvas()
-        for pane in self.canvas.panes:  # the picture is one stop on the way of Tab, not three
-            pane.viewport().setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
         self.minimap = Minimap()
         self.minimap.setAccessibleName("Map of the fields that were visited")
         self.banner = Banner()

@@ -129,6 +129,15 @@ class Canvas(QtWidgets.QWidget):
         """Where the line is, as a share of what is visible of the field."""
         return self.comparison.split
 
+    @property
+    def area_px(self) -> tuple[float, float, float, float]:
+        """Top, left, rows and columns of what can be seen of the enhanced picture, or of nuclei."""
+        pane = self.panes[self.mode == "side"]
+        sight, parts = self.sight_of(pane), self._parts(pane)
+        part = parts.rest if parts.enhanced.isEmpty() else parts.enhanced
+        (top, left), (bottom, right) = map(sight.place, (part.topLeft(), part.bottomRight()))
+        return top + 0.5, left + 0.5, bottom - top, right - left
+
     def set_mode(self, mode: str) -> None:
         """Put the two pictures beside each other in another way."""
         if mode not in self.MODES:
@@ -307,7 +316,7 @@ class Canvas(QtWidgets.QWidget):
         if not self._placed:
             return tags | {"enhanced": marks.Tag("Enhanced: nothing here yet", marks.STILL)}
         top = self._placed[-1].layer
-        words = " · ".join(part for part in (f"Enhanced ×{top.scale}", top.model) if part)
+        words = f"Enhanced ×{top.scale} · {top.model}" if top.model else "Not enhanced"
         oldest_s = min(one.layer.oldest_s for one in self._placed)
         holds = all(one.layer.seen.view == seen.view for one in self._placed)
         age_s = now_s - oldest_s

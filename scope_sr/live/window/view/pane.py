@@ -55,6 +55,7 @@ class Pane(pg.GraphicsView):
         self.setCentralItem(self._box)
         self.setViewportUpdateMode(self.ViewportUpdateMode.FullViewportUpdate)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.viewport().setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the canvas is one stop for Tab
         self.viewport().setMouseTracking(True)
         self.viewport().setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # nothing lies beneath
         self.setMinimumSize(120, 90)
