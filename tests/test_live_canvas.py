@@ -19,6 +19,7 @@ from PySide6.QtTest import QTest
 from scope_sr.frame import Frame, Position
 from scope_sr.live.mailbox import Latest, Pool
 from scope_sr.live.seen import Nuclei, Patch, Seen, Shown, Window
+from scope_sr.live.window.panels.status import under_the_cursor
 from scope_sr.live.window.theme import THEMES
 from scope_sr.live.window.view import marks
 from scope_sr.live.window.view.canvas import Canvas
@@ -558,3 +559,13 @@ def test_what_can_be_seen_of_the_enhanced_picture(canvas):
     assert columns < COLUMNS / 7  # of half the pane
     assert top + rows / 2 == pytest.approx(ROWS / 2, abs=1)
     assert left + columns / 2 == pytest.approx(COLUMNS / 2, abs=1)
+
+
+def test_the_status_line_says_how_old_the_place_under_the_cursor_is(bare):
+    now = seen()
+    bare.show(shown(now))
+    assert "old" not in under_the_cursor(bare.at(3, 3), now)["colour"]
+    bare.lay([patch(seen(at_s=time.monotonic() - 12.0))])
+    colours = " → ".join(" ".join(map(str, rgb)) for rgb in (ORIGINAL, ENHANCED))
+    assert under_the_cursor(bare.at(3, 3), now)["colour"] == f"RGB {colours} (12 s old)"
+    assert under_the_cursor(None, now) == {"cursor": "", "colour": ""}

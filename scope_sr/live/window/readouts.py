@@ -130,6 +130,8 @@ class Readouts(QtCore.QObject):
         panel = self._window.enhancement_panel
         panel.show_card(state.cards.get("model"), loading=state.loading, reason=state.reason)
         panel.show_warnings(state.warnings)
+        wanted = self._pipeline.model.wishes.model
+        self._window.canvas.nothing = f"Enhanced: {'nothing here yet' if wanted else 'no model'}"
         if not state.backend:
             panel.show_runtime("")
             return

@@ -25,7 +25,7 @@ from scope_sr.live.window.panels.nuclei import NucleiPanel
 from scope_sr.live.window.panels.parts import Column, Fold
 from scope_sr.live.window.panels.snapshots import SnapshotsPanel
 from scope_sr.live.window.panels.stage import StagePanel
-from scope_sr.live.window.panels.status import StatusLine
+from scope_sr.live.window.panels.status import StatusLine, under_the_cursor
 from scope_sr.live.window.reading_order import in_reading_order
 from scope_sr.live.window.readouts import Readouts
 from scope_sr.live.window.remembering import keep, restore
@@ -387,7 +387,7 @@ class LiveWindow(QtWidgets.QMainWindow):
 
     def _point(self, pointed: Pointed | None) -> None:
         """Write where the cursor is, and let the model begin there."""
-        self.status.tell(**told(pointed, self.seen))
+        self.status.tell(**under_the_cursor(pointed, self.seen))
         self._focus_px = (pointed.row, pointed.column) if pointed is not None else None
         self.pipeline.wish(focus_px=self._focus_px)
 
@@ -395,20 +395,6 @@ class LiveWindow(QtWidgets.QMainWindow):
         held, self._held = self._held, None
         if held is not None and held.ends is not None:
             held.ends(self.deeds)
-
-
-def told(pointed: Pointed | None, seen: Seen | None) -> dict[str, str]:
-    """Write a place of the picture and its colours for the status line."""
-    if pointed is None or seen is None:
-        return {"cursor": "", "colour": ""}
-    rows, columns = seen.shape
-    um, unit = seen.um_per_px or 1.0, "µm" if seen.um_per_px else "px"
-    x = (pointed.column - (columns - 1) / 2) * um
-    y = (pointed.row - (rows - 1) / 2) * um
-    colour = "RGB " + " ".join(str(level) for level in pointed.rgb)
-    if pointed.enhanced is not None:
-        colour += " → " + " ".join(str(level) for level in pointed.enhanced)
-    return {"cursor": f"x {x:.1f}  y {y:.1f} {unit}".replace("-", "−"), "colour": colour}
 
 
 def _stretch() -> QtWidgets.QWidget:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from scope_sr.live.seen import Seen
 from scope_sr.live.window.panels.parts import look, words
 from scope_sr.live.window.theme import digits
+from scope_sr.live.window.view.marks import in_words
+from scope_sr.live.window.view.pointing import Pointed
 
 # What can stand there, its longest words, and how long it stays when the window is narrow
 PLACES = (
     ("cursor", "x −99999.9  y −99999.9 µm", 6),
-    ("colour", "RGB 255 255 255 → 255 255 255", 2),
+    ("colour", "RGB 255 255 255 → 255 255 255 (59 min old)", 2),
     ("original", "30.0 fps", 9),
     ("enhanced", "enhanced 30.0 fps", 8),
     ("latency", "latency 9999 ms (p95 9999)", 7),
@@ -90,3 +95,19 @@ class StatusLine(QtWidgets.QFrame):
 
 def _wide(label: QtWidgets.QLabel, text: str) -> int:
     return QtGui.QFontMetrics(label.font()).horizontalAdvance(text) + 2
+
+
+def under_the_cursor(pointed: Pointed | None, seen: Seen | None) -> dict[str, str]:
+    """Write a place of the picture and its colours for the status line."""
+    if pointed is None or seen is None:
+        return {"cursor": "", "colour": ""}
+    rows, columns = seen.shape
+    um, unit = seen.um_per_px or 1.0, "µm" if seen.um_per_px else "px"
+    x = (pointed.column - (columns - 1) / 2) * um
+    y = (pointed.row - (rows - 1) / 2) * um
+    colour = "RGB " + " ".join(str(level) for level in pointed.rgb)
+    if pointed.enhanced is not None:
+        colour += " → " + " ".join(str(level) for level in pointed.enhanced)
+    if pointed.made_s is not None:
+        colour += f" ({in_words(time.monotonic() - pointed.made_s)} old)"
+    return {"cursor": f"x {x:.1f}  y {y:.1f} {unit}".replace("-", "−"), "colour": colour}

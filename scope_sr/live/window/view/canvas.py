@@ -51,6 +51,8 @@ class Canvas(QtWidgets.QWidget):
         shows another place.
     objective_words
         Says the name of an objective as a person would: ``10x/0.30``.
+    nothing
+        What stands in place of the enhanced picture's name where there is none.
     comparison, sight
         How the two pictures are put beside each other, and what part of the field is seen.
     """
@@ -67,6 +69,7 @@ class Canvas(QtWidgets.QWidget):
         super().__init__(parent)
         self.enhanced = Enhanced()
         self.offset_px: Callable[[Seen, Seen], tuple[float, float] | None] = lambda old, new: None
+        self.nothing = "Enhanced: nothing here yet"
         self.objective_words: Callable[[str], str] = lambda name: name.replace("x", "×")
         self.comparison = Comparison()
         self.sight = Sight()
@@ -314,7 +317,7 @@ class Canvas(QtWidgets.QWidget):
         words = f"Original {self.objective_words(seen.frame.objective)}".strip()
         tags = {"original": marks.tag(words, now_s - seen.arrived_s, frozen=self._frozen)}
         if not self._placed:
-            return tags | {"enhanced": marks.Tag("Enhanced: nothing here yet", marks.STILL)}
+            return tags | {"enhanced": marks.Tag(self.nothing, marks.STILL)}
         top = self._placed[-1].layer
         words = f"Enhanced ×{top.scale} · {top.model}" if top.model else "Not enhanced"
         oldest_s = min(one.layer.oldest_s for one in self._placed)

@@ -22,12 +22,15 @@ class Pointed:
         Of the camera's picture.
     rgb, enhanced
         Colours there; `enhanced` is None where nothing is enhanced.
+    made_s
+        When the frame was taken in hand that this place was enhanced from.
     """
 
     row: float
     column: float
     rgb: Rgb
-    enhanced: Rgb | None
+    enhanced: Rgb | None = None
+    made_s: float | None = None
 
 
 def pointed_at(shown: Shown, placed: Sequence[Placed], row: float, column: float) -> Pointed | None:
@@ -36,10 +39,12 @@ def pointed_at(shown: Shown, placed: Sequence[Placed], row: float, column: float
     if not (-0.5 <= row < rows - 0.5 and -0.5 <= column < columns - 0.5):
         return None
     blue, green, red = shown.pixels[int(row + 0.5), int(column + 0.5), :3].tolist()
-    return Pointed(row, column, (red, green, blue), _enhanced(placed, row, column))
+    return Pointed(row, column, (red, green, blue), *_enhanced(placed, row, column))
 
 
-def _enhanced(placed: Sequence[Placed], row: float, column: float) -> Rgb | None:
+def _enhanced(
+    placed: Sequence[Placed], row: float, column: float
+) -> tuple[Rgb | None, float | None]:
     for one in reversed(placed):
         pixels, scale = one.layer.pixels, one.layer.scale
         down = math.floor((row + 0.5 - one.row) * scale)
@@ -47,5 +52,5 @@ def _enhanced(placed: Sequence[Placed], row: float, column: float) -> Rgb | None
         rows, columns = pixels.shape[:2]
         if 0 <= down < rows and 0 <= across < columns and pixels[down, across, 3]:
             blue, green, red = pixels[down, across, :3].tolist()
-            return red, green, blue
-    return None
+            return (red, green, blue), one.layer.made_s(down // scale, across // scale)
+    return None, None
